@@ -1,0 +1,144 @@
+/*
+ * gguf: reader of GGUF files (versions 1, 2 and 3, both byte orders) and split sets.
+ *
+ * Everything is parsed and validated at open: key-value section, tensor infos, and the extent of
+ * every tensor against the real file size. Bytes present bound everything declared, so a hostile
+ * header costs no memory. spec/gguf.md has the profile that is read and written.
+ */
+#ifndef UQFF_GGUF_H
+#define UQFF_GGUF_H
+
+#include "uqff/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum uqff_gguf_kind {
+    UQFF_GGUF_U8 = 0,
+    UQFF_GGUF_I8 = 1,
+    UQFF_GGUF_U16 = 2,
+    UQFF_GGUF_I16 = 3,
+    UQFF_GGUF_U32 = 4,
+    UQFF_GGUF_I32 = 5,
+    UQFF_GGUF_F32 = 6,
+    UQFF_GGUF_BOOL = 7,
+    UQFF_GGUF_STRING = 8,
+    UQFF_GGUF_ARRAY = 9,
+    UQFF_GGUF_U64 = 10,
+    UQFF_GGUF_I64 = 11,
+    UQFF_GGUF_F64 = 12,
+    UQFF_GGUF_KIND_COUNT
+};
+/* "u8" … "f64", "bool", "string", "array". */
+UQFF_API const char *uqff_gguf_kind_name(enum uqff_gguf_kind kind);
+
+#define UQFF_GGUF_MAX_DIMS 4u
+#define UQFF_GGUF_MAX_ARRAY_DEPTH 8u
+
+struct uqff_gguf_string {
+    const char *bytes; /* any bytes, NUL and invalid UTF-8 included; not terminated */
+    size_t length;
+};
+
+/* A value as it lies in the key-value section. Views stay valid until the reader is closed. */
+struct uqff_gguf_value {
+    enum uqff_gguf_kind kind;
+    union {
+        uint64_t u; /* unsigned kinds and bool */
+        int64_t i;  /* signed kinds */
+        double f;   /* f32 (exact) and f64 */
+        struct uqff_gguf_string string;
+        struct {
+            enum uqff_gguf_kind kind; /* of the elements */
+            uint64_t count;
+            uint64_t position; /* of the first element; for the iterator below */
+            uint64_t bytes;    /* that all elements take */
+        } array;
+    } as;
+};
+
+struct uqff_gguf_tensor {
+    const char *name; /* NUL-terminated, valid UTF-8, 1 to 64 bytes */
+    uint32_t type;    /* enum uqff_type of uqff/quant.h, as the file has it */
+    unsigned n_dims;  /* 0 (one element) to 4 */
+    uint64_t ne[4];   /* innermost first, as the file has it; 1 beyond n_dims */
+    size_t file;      /* which file of a split set; 0 for a single file */
+    uint64_t offset;  /* of the first byte, in its file */
+    uint64_t bytes;
+};
+
+struct uqff_gguf;
+
+/* Opens one file. `source` is not owned and must outlive the reader. Findings that another reader
+ * would refuse, but the document allows, go to `warner`: infos out of offset order, trailing bytes,
+ * padding that is missing or not zero, odd key names. */
+UQFF_API enum uqff_code uqff_gguf_open(struct uqff_source *source, const struct uqff_warner *warner,
+                                       struct uqff_gguf **out,
+                                       struct uqff_error *err) UQFF_MUST_CHECK;
+/* Opens the file at `path`, or the whole split set when it is the first file of one
+ * (NAME-00001-of-000NN.gguf with matching split.* keys); all sources are owned by the reader. */
+UQFF_API enum uqff_code uqff_gguf_open_path(const char *path, const struct uqff_warner *warner,
+                                            struct uqff_gguf **out,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_gguf_close(struct uqff_gguf *file);
+
+UQFF_API uint32_t uqff_gguf_file_version(const struct uqff_gguf *file);
+UQFF_API bool uqff_gguf_is_big_endian(const struct uqff_gguf *file);
+UQFF_API uint64_t uqff_gguf_alignment(const struct uqff_gguf *file);
+UQFF_API size_t uqff_gguf_file_count(const struct uqff_gguf *file);
+UQFF_API struct uqff_source *uqff_gguf_source(const struct uqff_gguf *file, size_t i);
+/* Where the key-value section of file 0 lies, for tools that carry it on unchanged. */
+UQFF_API void uqff_gguf_kv_range(const struct uqff_gguf *file, uint64_t *offset, uint64_t *bytes);
+/* Where the data of file i begins. */
+UQFF_API uint64_t uqff_gguf_data_offset(const struct uqff_gguf *file, size_t i);
+
+/* ---- metadata (of the first file) ------------------------------------------------------------------ */
+
+UQFF_API size_t uqff_gguf_kv_count(const struct uqff_gguf *file);
+/* Keys are valid UTF-8 without NUL, in file order. */
+UQFF_API const char *uqff_gguf_key(const struct uqff_gguf *file, size_t i);
+UQFF_API const struct uqff_gguf_value *uqff_gguf_value(const struct uqff_gguf *file, size_t i);
+/* NULL when the key is absent. */
+UQFF_API const struct uqff_gguf_value *uqff_gguf_find(const struct uqff_gguf *file,
+                                                      const char *key);
+
+/* Typed look-ups. *found tells whether the key is there; a value of the wrong kind, or out of the
+ * range asked for, is UQFF_E_FIELD. Integers of any integer kind are taken if they fit. */
+UQFF_API enum uqff_code uqff_gguf_get_u64(const struct uqff_gguf *file, const char *key,
+                                          uint64_t max, bool *found, uint64_t *out,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_get_double(const struct uqff_gguf *file, const char *key,
+                                             bool *found, double *out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_get_bool(const struct uqff_gguf *file, const char *key,
+                                           bool *found, bool *out,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_get_string(const struct uqff_gguf *file, const char *key,
+                                             bool *found, struct uqff_gguf_string *out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* Walks an array of the file's metadata. Zero-allocation; elements that are arrays themselves come as
+ * values that can be walked in turn. */
+struct uqff_gguf_iterator {
+    const struct uqff_gguf *file;
+    enum uqff_gguf_kind kind;
+    uint64_t position, left;
+};
+UQFF_API struct uqff_gguf_iterator uqff_gguf_iterate(const struct uqff_gguf *file,
+                                                     const struct uqff_gguf_value *array);
+/* True and the next element, or false at the end. Cannot fail: all was validated at open. */
+UQFF_API bool uqff_gguf_next(struct uqff_gguf_iterator *iterator, struct uqff_gguf_value *out);
+
+/* ---- tensors (of all files of the set, in file order, then in the order of the infos) -------------- */
+
+UQFF_API size_t uqff_gguf_tensor_count(const struct uqff_gguf *file);
+UQFF_API const struct uqff_gguf_tensor *uqff_gguf_tensor(const struct uqff_gguf *file, size_t i);
+UQFF_API const struct uqff_gguf_tensor *uqff_gguf_find_tensor(const struct uqff_gguf *file,
+                                                              const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

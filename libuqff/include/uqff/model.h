@@ -1,0 +1,214 @@
+/*
+ * model: what a checkpoint means. Opens a model in any container behind one interface, knows the
+ * architectures (which tensors are quantizable modules, what they are called elsewhere), reads
+ * weights as rows of float32, and reads importance matrices.
+ */
+#ifndef UQFF_MODEL_H
+#define UQFF_MODEL_H
+
+#include "uqff/container.h"
+#include "uqff/gguf.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- architectures --------------------------------------------------------------------------------- */
+
+/* What a module does; the categories that llama.cpp's recipes are written in. */
+enum uqff_role {
+    UQFF_ROLE_OTHER,
+    UQFF_ROLE_EMBEDDING,
+    UQFF_ROLE_OUTPUT,
+    UQFF_ROLE_ATTN_Q,
+    UQFF_ROLE_ATTN_K,
+    UQFF_ROLE_ATTN_V,
+    UQFF_ROLE_ATTN_QKV,
+    UQFF_ROLE_ATTN_KV_B,
+    UQFF_ROLE_ATTN_OUTPUT,
+    UQFF_ROLE_FFN_UP,
+    UQFF_ROLE_FFN_GATE,
+    UQFF_ROLE_FFN_DOWN,
+};
+
+struct uqff_arch {
+    const char *name;      /* Hugging Face model_type: "llama", "qwen3_moe" */
+    const char *gguf_name; /* general.architecture: "llama", "qwen3moe" */
+    const char *const *classes; /* "LlamaForCausalLM", …, NULL-terminated */
+    const struct uqff_arch_rule *rules; /* private to model/ */
+    bool tied_by_default;  /* tie_word_embeddings when config.json does not say */
+};
+
+/* By class ("LlamaForCausalLM"), model_type or general.architecture; NULL when unknown. */
+UQFF_API const struct uqff_arch *uqff_arch_find(const char *name);
+UQFF_API const struct uqff_arch *uqff_arch_table(size_t *count);
+
+/* The role that llama.cpp sees in a GGUF tensor name ("blk.0.attn_v.weight" → ATTN_V). */
+UQFF_API enum uqff_role uqff_role_from_gguf_name(const char *name);
+
+/* ---- configuration ----------------------------------------------------------------------------------- */
+
+/* What packing and validation need of config.json (or of GGUF metadata). A count is 0 and a string is
+ * "" where the source does not say; every value present was checked for kind and range. */
+struct uqff_config {
+    const char *architecture; /* first of "architectures" */
+    const char *model_type;
+    const char *torch_dtype;
+    uint64_t layers, hidden, feed_forward, heads, kv_heads, head_dim, vocabulary;
+    uint64_t experts, experts_used;
+    uint64_t context; /* max_position_embeddings */
+    double rms_epsilon, rope_theta;
+    bool tied; /* output head shares the token embedding */
+};
+
+/* ---- models ------------------------------------------------------------------------------------------ */
+
+enum uqff_model_kind {
+    UQFF_MODEL_HF,          /* a directory or index or file of safetensors */
+    UQFF_MODEL_GGUF,
+    UQFF_MODEL_UQFF,        /* plain UQFF 1.x with its residual beside it */
+    UQFF_MODEL_MULTI,       /* a multi-quant container */
+};
+UQFF_API const char *uqff_model_kind_name(enum uqff_model_kind kind);
+
+struct uqff_model_options {
+    const struct uqff_warner *warner;
+    bool allow_newer_minor;
+};
+
+struct uqff_model;
+
+/* Opens MODEL or MODEL#variant: a Hugging Face directory, a .safetensors file or index, a .gguf
+ * (first of a split set), a .uqff (multi-quant, or a shard of a plain set), or a directory with
+ * UQFF files. A '#' that is part of an existing file name is taken as such. Without a variant, a
+ * multi-quant file gives its default (or only) variant. All containers are validated. */
+UQFF_API enum uqff_code uqff_model_open(const char *reference,
+                                        const struct uqff_model_options *options,
+                                        struct uqff_model **out,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_model_close(struct uqff_model *model);
+
+UQFF_API enum uqff_model_kind uqff_model_kind(const struct uqff_model *model);
+UQFF_API const char *uqff_model_path(const struct uqff_model *model);
+/* A name for outputs: the directory's, or the file's without its ending. */
+UQFF_API const char *uqff_model_name(const struct uqff_model *model);
+UQFF_API const struct uqff_config *uqff_model_config(const struct uqff_model *model);
+/* NULL when the architecture is not known. */
+UQFF_API const struct uqff_arch *uqff_model_arch(const struct uqff_model *model);
+/* The container below, or NULL when the model is of another kind. */
+UQFF_API struct uqff_safetensors_set *uqff_model_safetensors(const struct uqff_model *model);
+UQFF_API struct uqff_gguf *uqff_model_gguf(const struct uqff_model *model);
+UQFF_API struct uqff_container *uqff_model_container(const struct uqff_model *model);
+/* Index of the variant that this model shows, in its container; UQFF_NONE for other kinds. */
+UQFF_API size_t uqff_model_variant(const struct uqff_model *model);
+
+/* True when `path` names one of the files that the model is read from. */
+UQFF_API bool uqff_model_is_input(const struct uqff_model *model, const char *path);
+/* UQFF_E_CHANGED when one of its files changed since it was opened. */
+UQFF_API enum uqff_code uqff_model_unchanged(const struct uqff_model *model,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* Tensors as the source lists them, in order of name: safetensors names, GGUF names, or for UQFF
+ * `<module>.weight`, `<module>.bias` and residual names. Companions that only serve another tensor
+ * (FP8 scales, MXFP4 scales) are folded into it: such a tensor reads as what it means. */
+struct uqff_tensor {
+    const char *name;
+    uint32_t type; /* enum uqff_type */
+    unsigned rank;
+    const uint64_t *shape; /* outermost first */
+    uint64_t elements, bytes;
+};
+UQFF_API size_t uqff_model_tensor_count(const struct uqff_model *model);
+UQFF_API const struct uqff_tensor *uqff_model_tensor(const struct uqff_model *model, size_t i);
+UQFF_API size_t uqff_model_find_tensor(const struct uqff_model *model, const char *name); /* UQFF_NONE */
+/* Raw bytes of a tensor. Thread-safe. */
+UQFF_API enum uqff_code uqff_model_read(const struct uqff_model *model, size_t tensor,
+                                        uint64_t offset, void *out, size_t n,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+/* Rows of shape[rank-1] elements, counted over all outer dimensions, as float32. Thread-safe. */
+UQFF_API enum uqff_code uqff_model_read_rows(const struct uqff_model *model, size_t tensor,
+                                             uint64_t first, uint64_t rows, float *out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* Where a tensor's bytes lie when they are one range of one file; false otherwise. */
+UQFF_API bool uqff_model_tensor_range(const struct uqff_model *model, size_t tensor,
+                                      struct uqff_source **source, uint64_t *offset);
+
+/* ---- modules and residual ------------------------------------------------------------------------------ */
+
+/* A quantizable weight: one tensor, or experts stacked, or rows of a fused tensor. Names are Hugging
+ * Face paths without ".weight"; from a GGUF source they are mapped and its row permutation undone. */
+struct uqff_model_module {
+    const char *name;
+    const char *gguf_name; /* "blk.0.attn_q", without ".weight"; NULL when there is none */
+    enum uqff_role role;
+    int64_t layer; /* -1 outside the layers */
+    unsigned rank; /* 2, or 3 for stacked experts [experts, out, in] */
+    const uint64_t *shape;
+    uint64_t rows;     /* product of all dimensions but the last */
+    uint64_t columns;  /* the last dimension */
+    uint32_t type;     /* of the source's tensors: UINT32_MAX when they differ */
+    size_t bias;       /* index of the bias tensor, or UQFF_NONE */
+};
+/* In container order (uqff_module_order). */
+UQFF_API size_t uqff_model_module_count(const struct uqff_model *model);
+UQFF_API const struct uqff_model_module *uqff_model_module(const struct uqff_model *model,
+                                                           size_t i);
+UQFF_API enum uqff_code uqff_model_module_rows(const struct uqff_model *model, size_t module,
+                                               uint64_t first, uint64_t rows, float *out,
+                                               struct uqff_error *err) UQFF_MUST_CHECK;
+/* Raw rows, in the module's own order, when `type` is one type: rows * row bytes. */
+UQFF_API enum uqff_code uqff_model_module_raw_rows(const struct uqff_model *model, size_t module,
+                                                   uint64_t first, uint64_t rows, void *out,
+                                                   struct uqff_error *err) UQFF_MUST_CHECK;
+/* The source tensors that hold rows [first, first+rows), for messages: name of the first, and the
+ * row within it. */
+UQFF_API const char *uqff_model_module_source_name(const struct uqff_model *model, size_t module,
+                                                   uint64_t row, uint64_t *row_in_tensor);
+/* Tensors that belong to no module, by name: they go along unchanged. Indexes into the tensors. */
+UQFF_API size_t uqff_model_residual_count(const struct uqff_model *model);
+UQFF_API size_t uqff_model_residual(const struct uqff_model *model, size_t i);
+
+/* ---- side files --------------------------------------------------------------------------------------- */
+
+/* Side files that travel with a model (config.json, tokenizer.json, …), sorted by path. */
+UQFF_API size_t uqff_model_asset_count(const struct uqff_model *model);
+UQFF_API const char *uqff_model_asset_path(const struct uqff_model *model, size_t i);
+UQFF_API uint64_t uqff_model_asset_size(const struct uqff_model *model, size_t i);
+/* The whole content, freed with uqff_free. */
+UQFF_API enum uqff_code uqff_model_read_asset(const struct uqff_model *model, size_t i, char **out,
+                                              size_t *size, struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- importance matrices -------------------------------------------------------------------------------- */
+
+struct uqff_imatrix_entry {
+    const char *name;    /* as the file has it: "blk.0.attn_q.weight", or a module path */
+    uint64_t matrices;   /* 1, or the number of experts */
+    uint64_t columns;    /* values a matrix */
+    const float *values; /* matrices * columns mean squared activations, finite, not negative */
+};
+
+struct uqff_imatrix;
+
+/* Reads llama.cpp's GGUF form and legacy .dat, and mistral.rs's .cimatrix, told apart by content
+ * (GGUF magic), then by structure: .dat begins with a 32-bit, .cimatrix with a 64-bit count. */
+UQFF_API enum uqff_code uqff_imatrix_open(const char *path, struct uqff_imatrix **out,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_imatrix_close(struct uqff_imatrix *imatrix);
+/* Keeps the entries whose name holds (include) or does not hold (exclude) one of the strings. */
+UQFF_API void uqff_imatrix_filter(struct uqff_imatrix *imatrix, const char *const *substrings,
+                                  size_t count, bool include);
+UQFF_API size_t uqff_imatrix_count(const struct uqff_imatrix *imatrix);
+UQFF_API const struct uqff_imatrix_entry *uqff_imatrix_entry(const struct uqff_imatrix *imatrix,
+                                                             size_t i);
+/* The entry of a module, by its GGUF or its own name; NULL when there is none. */
+UQFF_API const struct uqff_imatrix_entry *
+uqff_imatrix_find(const struct uqff_imatrix *imatrix, const struct uqff_model_module *module);
+UQFF_API const char *uqff_imatrix_dataset(const struct uqff_imatrix *imatrix); /* "" if unknown */
+UQFF_API uint64_t uqff_imatrix_chunks(const struct uqff_imatrix *imatrix);     /* 0 if unknown */
+UQFF_API struct uqff_digest uqff_imatrix_digest(const struct uqff_imatrix *imatrix); /* of the file */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,282 @@
+/*
+ * pack: from a model to quantized outputs. Recipes choose a type for every module, a plan lays every
+ * output out, a run reads the source once and writes all of them. Export, editing of variants,
+ * verification, comparison and statistics stand on the same pieces.
+ */
+#ifndef UQFF_PACK_H
+#define UQFF_PACK_H
+
+#include "uqff/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UQFF_NO_TYPE UINT32_MAX
+
+/* ---- quants: what a user may ask for -------------------------------------------------------------- */
+
+enum uqff_quant_family {
+    UQFF_QUANT_LLAMACPP,  /* a llama.cpp file type: its recipe decides per tensor */
+    UQFF_QUANT_UNIFORM,   /* one type, with llama.cpp's list of what is never quantized */
+    UQFF_QUANT_MISTRALRS, /* one type, with mistral.rs's promotion and fallbacks */
+};
+
+struct uqff_quant {
+    char name[48];         /* as written, lower case: the variant's name */
+    const char *recipe;    /* "Q4_K_M", "Q8_1", "mistralrs:Q4K"; static */
+    enum uqff_quant_family family;
+    uint32_t type;         /* base type */
+    int file_type;         /* llama.cpp's ftype id; -1 otherwise */
+};
+
+/* Case-insensitive. UQFF_E_UNKNOWN with "did you mean" for names that nobody knows, UQFF_E_TYPE for
+ * types that are known but cannot be encoded or stored (Q8_K, IQ2_XS, …). */
+UQFF_API enum uqff_code uqff_quant_parse(const char *text, struct uqff_quant *out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
+/* Every name that uqff_quant_parse takes in its usual spelling, for help and completions. */
+UQFF_API const char *const *uqff_quant_names(size_t *count);
+
+/* ---- recipes: pure functions ------------------------------------------------------------------------- */
+
+struct uqff_recipe_tensor {
+    const char *name;      /* module name, without ".weight" */
+    const char *gguf_name; /* with or without ".weight"; NULL when unknown */
+    enum uqff_role role;
+    int64_t layer; /* -1 outside */
+    uint64_t columns;
+    uint64_t matrices; /* experts of a stack, else 1 */
+};
+
+struct uqff_recipe_model {
+    const char *gguf_arch; /* "llama"; "" when unknown */
+    uint64_t layers, heads, kv_heads, experts;
+    bool has_importance;
+};
+
+/* One `--tensor-type REGEX=TYPE`; the first that matches wins. */
+struct uqff_type_rule {
+    const char *pattern; /* PCRE2, searched in both names (with ".weight"), case as written */
+    uint32_t type;
+};
+
+struct uqff_recipe_options {
+    const struct uqff_type_rule *rules;
+    size_t rule_count;
+    uint32_t output_type, embedding_type; /* UQFF_NO_TYPE: by the recipe */
+    bool pure;        /* no mixture, no promotion */
+    bool no_fallback; /* a shape that does not fit is an error */
+};
+
+enum uqff_why {
+    UQFF_WHY_BASE,      /* the recipe's base type */
+    UQFF_WHY_MIXTURE,   /* a rule of the recipe */
+    UQFF_WHY_PROMOTION, /* embedding or head */
+    UQFF_WHY_RULE,      /* the user's pattern, --output-type or --embedding-type */
+    UQFF_WHY_FALLBACK,  /* the row length is no multiple of the wanted type's block */
+};
+UQFF_API const char *uqff_why_name(enum uqff_why why);
+
+struct uqff_choice {
+    uint32_t type;
+    uint32_t wanted; /* before the fallback; equal to `type` without one */
+    enum uqff_why why;
+};
+
+/* Chooses a type for every tensor. The order of the list does not matter: llama.cpp's processing order
+ * (layer, then GGUF name) is established inside. UQFF_E_SHAPE under no_fallback, UQFF_E_ARGUMENT
+ * for a pattern that does not compile (named, with the position). */
+UQFF_API enum uqff_code uqff_recipe_choose(const struct uqff_quant *quant,
+                                           const struct uqff_recipe_model *model,
+                                           const struct uqff_recipe_tensor *tensors, size_t count,
+                                           const struct uqff_recipe_options *options,
+                                           struct uqff_choice *out,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- packing -------------------------------------------------------------------------------------------- */
+
+enum uqff_pack_format {
+    UQFF_PACK_UQFF,      /* one multi-quant file (or shard set) */
+    UQFF_PACK_MISTRALRS, /* a directory as mistral.rs wants it */
+};
+
+struct uqff_metadata_pair {
+    const char *key, *value;
+};
+
+struct uqff_pack_options {
+    enum uqff_pack_format format;
+    const char *output; /* file or directory; NULL: <model name>.uqff or <model name>-UQFF here */
+    const char *const *quants;
+    size_t quant_count;
+    const char *default_quant; /* one of the quants; NULL: the first that mistral.rs can load */
+    bool sidecars;             /* also write what mistral.rs wants beside the file */
+    bool compress_assets;
+    const char *imatrix; /* path, or NULL */
+    const char *const *include_weights, *const *exclude_weights; /* filters of its entries */
+    size_t include_count, exclude_count;
+    struct uqff_recipe_options recipe;
+    unsigned alignment;  /* 0: 64 */
+    uint64_t max_shard;  /* 0: no limit */
+    uint64_t memory;     /* bytes of slabs; 0: 256 MiB */
+    unsigned threads;    /* 0: all available */
+    bool allow_requantize, allow_nonfinite, overwrite;
+    const struct uqff_metadata_pair *metadata; /* --set */
+    size_t metadata_count;
+    const struct uqff_warner *warner;
+};
+
+struct uqff_pack_plan;
+
+/* Decides everything: types, sizes, offsets, file names. No weight is read, nothing is written. The
+ * model and all that the options point to must outlive the plan. Refuses an output that is an input
+ * (UQFF_E_IS_INPUT) or exists (UQFF_E_EXISTS) unless `overwrite`. */
+UQFF_API enum uqff_code uqff_pack_plan_new(const struct uqff_model *model,
+                                           const struct uqff_pack_options *options,
+                                           struct uqff_pack_plan **out,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_pack_plan_free(struct uqff_pack_plan *plan);
+
+struct uqff_pack_file {
+    const char *path;
+    uint64_t bytes;
+};
+struct uqff_pack_variant {
+    const struct uqff_quant *quant;
+    uint64_t weights, bytes; /* of its modules' blobs alone */
+    size_t fallbacks;
+    bool is_default;
+};
+UQFF_API size_t uqff_pack_plan_file_count(const struct uqff_pack_plan *plan);
+UQFF_API struct uqff_pack_file uqff_pack_plan_file(const struct uqff_pack_plan *plan, size_t i);
+UQFF_API size_t uqff_pack_plan_variant_count(const struct uqff_pack_plan *plan);
+UQFF_API const struct uqff_pack_variant *
+uqff_pack_plan_variant(const struct uqff_pack_plan *plan, size_t i);
+/* The choice for a module (index of uqff_model_module) in a variant, and its bytes. */
+UQFF_API struct uqff_choice uqff_pack_plan_choice(const struct uqff_pack_plan *plan, size_t variant,
+                                                  size_t module);
+UQFF_API uint64_t uqff_pack_plan_bytes(const struct uqff_pack_plan *plan, size_t variant,
+                                       size_t module);
+/* Bytes of blobs that several variants share, counted once; of residual tensors; of side files. */
+UQFF_API uint64_t uqff_pack_plan_shared_bytes(const struct uqff_pack_plan *plan);
+UQFF_API uint64_t uqff_pack_plan_residual_bytes(const struct uqff_pack_plan *plan);
+UQFF_API uint64_t uqff_pack_plan_asset_bytes(const struct uqff_pack_plan *plan);
+
+/* Reads every source row once, encodes it as every type that an output needs, and publishes all outputs
+ * when they are complete. On failure nothing is left behind. */
+UQFF_API enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan,
+                                      const struct uqff_progress *progress,
+                                      struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- export and editing ---------------------------------------------------------------------------------- */
+
+enum uqff_export_format {
+    UQFF_EXPORT_MISTRALRS,   /* a directory; byte for byte what packing that quant alone gives */
+    UQFF_EXPORT_SAFETENSORS, /* decoded, Hugging Face names, a directory with the side files */
+};
+
+struct uqff_export_options {
+    enum uqff_export_format format;
+    const char *output; /* directory; NULL: <name>-<variant> here */
+    uint32_t dtype;     /* safetensors: F32, F16 or BF16; UQFF_NO_TYPE: the config's, else BF16 */
+    uint64_t max_shard, memory;
+    unsigned threads;
+    bool overwrite;
+    const struct uqff_warner *warner;
+};
+/* Exports the variant that `model` shows. */
+UQFF_API enum uqff_code uqff_export(const struct uqff_model *model,
+                                    const struct uqff_export_options *options,
+                                    const struct uqff_progress *progress,
+                                    struct uqff_error *err) UQFF_MUST_CHECK;
+
+struct uqff_variants_edit {
+    const char *const *add; /* quants to add, encoded from `from` */
+    size_t add_count;
+    const struct uqff_model *from;
+    const char *const *drop; /* variants to drop */
+    size_t drop_count;
+    const char *default_variant;          /* NULL: keep, or as a fresh pack would choose */
+    const struct uqff_pack_options *pack; /* recipe options, memory, threads for `add`; may be NULL */
+};
+/* Rewrites a multi-quant file with other variants: the bytes that a fresh pack with these variants
+ * would give. The old file is replaced only when the new one is complete. `from` must be the model that
+ * the file was packed from: its digest is compared (UQFF_E_DIGEST). */
+UQFF_API enum uqff_code uqff_variants_rewrite(const char *path,
+                                              const struct uqff_variants_edit *edit,
+                                              const struct uqff_progress *progress,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- verification ------------------------------------------------------------------------------------------ */
+
+enum uqff_severity { UQFF_NOTE, UQFF_WARNING, UQFF_FAILURE };
+
+/* Receives findings, one printable line each. `code` is a stable word ("digest", "nonfinite-scale"). */
+struct uqff_findings {
+    void (*add)(void *context, enum uqff_severity severity, const char *code, const char *text);
+    void *context;
+};
+
+enum uqff_target { UQFF_TARGET_NONE, UQFF_TARGET_MISTRALRS, UQFF_TARGET_LLAMACPP };
+
+struct uqff_verify_options {
+    bool strict; /* warnings about what a format does not forbid become failures */
+    enum uqff_target target;
+    const struct uqff_model *recompute; /* encode again from this source and compare; or NULL */
+    const struct uqff_pack_options *pack; /* recipe options of the recomputation; may be NULL */
+    bool allow_newer_minor;
+    unsigned threads;
+};
+/* Verifies a file or directory: structure, digests, non-finite and impossible scales, and what a target
+ * program demands. Failing checks are findings, *passed tells whether any was a failure; an error is
+ * returned only when the file cannot be read or parsed. */
+UQFF_API enum uqff_code uqff_verify(const char *path, const struct uqff_verify_options *options,
+                                    const struct uqff_findings *findings,
+                                    const struct uqff_progress *progress, bool *passed,
+                                    struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- statistics and comparison ------------------------------------------------------------------------------- */
+
+struct uqff_tensor_stats {
+    double min, max, mean, deviation; /* of the decoded finite values */
+    uint64_t zeros, nonfinite, elements;
+    bool has_scales;
+    float scale_min, scale_max;
+};
+UQFF_API enum uqff_code uqff_model_stats(const struct uqff_model *model, size_t tensor,
+                                         unsigned threads, struct uqff_tensor_stats *out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
+
+enum uqff_difference_kind {
+    UQFF_DIFF_METADATA, /* a metadata key, configuration value or side file */
+    UQFF_DIFF_ONLY_A,   /* a tensor in A alone */
+    UQFF_DIFF_ONLY_B,
+    UQFF_DIFF_TYPE,
+    UQFF_DIFF_SHAPE,
+    UQFF_DIFF_VALUES, /* bytes or values differ */
+};
+struct uqff_difference {
+    enum uqff_difference_kind kind;
+    const char *name;
+    const char *a, *b;         /* what each has, printable; "" when absent */
+    double max_abs, rel_rmse;  /* VALUES: largest difference, RMS error relative to A's RMS */
+    uint64_t count;            /* VALUES: differing elements */
+};
+struct uqff_diff_options {
+    bool values;      /* compare decoded values where bytes or types differ */
+    double tolerance; /* values: largest relative RMS error that counts as equal */
+    unsigned threads;
+};
+/* Compares two models tensor by tensor, across containers (names are mapped to Hugging Face's), and
+ * calls `report` for each difference. *equal tells whether there was none. */
+UQFF_API enum uqff_code uqff_diff(const struct uqff_model *a, const struct uqff_model *b,
+                                  const struct uqff_diff_options *options,
+                                  void (*report)(void *context, const struct uqff_difference *),
+                                  void *context, const struct uqff_progress *progress, bool *equal,
+                                  struct uqff_error *err) UQFF_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,10 @@
+/* The one place that holds the version: CMake, pkg-config and the program read it from here. */
+#ifndef UQFF_VERSION_H
+#define UQFF_VERSION_H
+
+#define UQFF_VERSION_MAJOR 0
+#define UQFF_VERSION_MINOR 1
+#define UQFF_VERSION_PATCH 0
+#define UQFF_VERSION "0.1.0"
+
+#endif
