@@ -1,0 +1,77 @@
+#include <omp.h>
+#include <stdatomic.h>
+
+#include "uqff/base.h"
+
+/* More than any machine has cores; what stands in the way of a mistyped or hostile count, which
+ * would end in the OpenMP library's refusal to start the team. */
+enum { MOST_THREADS = 1024 };
+
+struct loop {
+    size_t count;
+    uqff_loop_body *body;
+    void *context;
+    atomic_size_t next; /* the index that is handed out next */
+    atomic_bool failed;
+    /* The failure with the smallest index. Indices are handed out in order and a body that has
+     * begun ends, so whatever fails at a smaller index than the one that stopped the loop is still
+     * seen: the smallest is the same whatever the number of threads. */
+    size_t failed_at;
+    enum uqff_code code;
+    struct uqff_error *err;
+};
+
+static void record_failure(struct loop *loop, size_t i, enum uqff_code code,
+                           const struct uqff_error *err) {
+#pragma omp critical(uqff_parallel_failure)
+    {
+        if (loop->code == UQFF_OK || i < loop->failed_at) {
+            loop->code = code;
+            loop->failed_at = i;
+            if (loop->err != NULL) {
+                *loop->err = *err;
+            }
+        }
+    }
+}
+
+static void work(struct loop *loop, unsigned thread) {
+    struct uqff_error err;
+    while (!atomic_load_explicit(&loop->failed, memory_order_relaxed)) {
+        size_t i = atomic_fetch_add_explicit(&loop->next, 1, memory_order_relaxed);
+        if (i >= loop->count) {
+            break;
+        }
+        enum uqff_code code = loop->body(loop->context, i, thread, &err);
+        if (code != UQFF_OK) {
+            atomic_store_explicit(&loop->failed, true, memory_order_relaxed);
+            record_failure(loop, i, code, &err);
+        }
+    }
+}
+
+enum uqff_code uqff_parallel_for(size_t count, unsigned threads, uqff_loop_body *body,
+                                 void *context, struct uqff_error *err) {
+    if (threads == 0) {
+        threads = uqff_available_threads();
+    }
+    if (threads > MOST_THREADS) {
+        threads = MOST_THREADS;
+    }
+    if (threads > count) {
+        threads = (unsigned)count;
+    }
+    if (threads <= 1) {
+        for (size_t i = 0; i < count; i++) {
+            enum uqff_code code = body(context, i, 0, err);
+            if (code != UQFF_OK) {
+                return code;
+            }
+        }
+        return UQFF_OK;
+    }
+    struct loop loop = {.count = count, .body = body, .context = context, .err = err};
+#pragma omp parallel num_threads((int)threads)
+    work(&loop, (unsigned)omp_get_thread_num());
+    return loop.code;
+}
