@@ -59,7 +59,16 @@ struct uqff_config {
     uint64_t context; /* max_position_embeddings */
     double rms_epsilon, rope_theta;
     bool tied; /* output head shares the token embedding */
+    /* A UQFF whose rows of q and k lie as a GGUF has them (its config.json says so): pairs of the
+     * rotation side by side. Such modules are given as they lie, and config.json goes with them. */
+    bool rotary_adjacent;
 };
+
+/* Reads config.json by itself, as uqff_model_open does: strict JSON, kinds and ranges checked. The
+ * strings live in `arena`; `where` names the text in errors. */
+UQFF_API enum uqff_code uqff_config_parse(const char *json, size_t size, const char *where,
+                                          struct uqff_arena *arena, struct uqff_config *out,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* ---- models ------------------------------------------------------------------------------------------ */
 
@@ -109,10 +118,19 @@ UQFF_API enum uqff_code uqff_model_unchanged(const struct uqff_model *model,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* Tensors as the source lists them, in order of name: safetensors names, GGUF names, or for UQFF
- * `<module>.weight`, `<module>.bias` and residual names. Companions that only serve another tensor
- * (FP8 scales, MXFP4 scales) are folded into it: such a tensor reads as what it means. */
+ * `<module>.weight`, `<module>.bias` and residual names.
+ *
+ * Every tensor reads as what it means, raw bytes and rows alike, in Hugging Face's terms:
+ *  - companions that only serve another tensor are folded into it: FP8 with scales is listed as F32,
+ *    MXFP4 blocks with scales as MXFP4 in ggml's layout;
+ *  - from a GGUF of a known architecture, the permutation of q and k rows is undone and the shift of
+ *    Gemma's norms taken off (listed as F32); a quantized tensor that is no module is listed as F32.
+ * Where the bytes are those of the file, uqff_model_tensor_range gives the range. */
 struct uqff_tensor {
     const char *name;
+    const char *hf_name;   /* the same, or from a GGUF of a known architecture its mapped name */
+    const char *gguf_name; /* of a residual tensor or bias: its name in a GGUF; NULL if none is known */
+    float gguf_shift;      /* what a GGUF adds to every value (Gemma's norms: 1), else 0 */
     uint32_t type; /* enum uqff_type */
     unsigned rank;
     const uint64_t *shape; /* outermost first */
@@ -148,6 +166,9 @@ struct uqff_model_module {
     uint64_t columns;  /* the last dimension */
     uint32_t type;     /* of the source's tensors: UINT32_MAX when they differ */
     size_t bias;       /* index of the bias tensor, or UQFF_NONE */
+    /* Not 0: a GGUF keeps the rows of the weight and of the bias interleaved within each of that many
+     * heads: with D rows a head, its row 2i is row i here and its row 2i+1 is row i + D/2. */
+    uint64_t gguf_heads;
 };
 /* In container order (uqff_module_order). */
 UQFF_API size_t uqff_model_module_count(const struct uqff_model *model);
@@ -164,7 +185,8 @@ UQFF_API enum uqff_code uqff_model_module_raw_rows(const struct uqff_model *mode
  * row within it. */
 UQFF_API const char *uqff_model_module_source_name(const struct uqff_model *model, size_t module,
                                                    uint64_t row, uint64_t *row_in_tensor);
-/* Tensors that belong to no module, by name: they go along unchanged. Indexes into the tensors. */
+/* Tensors that belong to no module, by name: they go along unchanged. Indexes into the tensors. An
+ * output head that config.json ties to a stored embedding is left out: nothing reads it. */
 UQFF_API size_t uqff_model_residual_count(const struct uqff_model *model);
 UQFF_API size_t uqff_model_residual(const struct uqff_model *model, size_t i);
 
@@ -182,8 +204,8 @@ UQFF_API enum uqff_code uqff_model_read_asset(const struct uqff_model *model, si
 
 struct uqff_imatrix_entry {
     const char *name;    /* as the file has it: "blk.0.attn_q.weight", or a module path */
-    uint64_t matrices;   /* 1, or the number of experts */
-    uint64_t columns;    /* values a matrix */
+    uint64_t matrices;   /* 1, or the number of experts; the older forms do not tell and give 1 */
+    uint64_t columns;    /* values a matrix: with matrices 1, those of all experts one by one */
     const float *values; /* matrices * columns mean squared activations, finite, not negative */
 };
 
