@@ -1,0 +1,44 @@
+/*
+ * Which instruction sets may be used.
+ */
+#include "kernels.h"
+
+#if defined(__x86_64__)
+
+#include <cpuid.h>
+
+/* The vector registers that the operating system saves on a context switch. */
+static unsigned saved_state(void) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+enum uqff_cpu_level uqff_cpu_detect(void) {
+    const unsigned leaf_1 = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
+    const unsigned xmm_and_ymm = 0x6;
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf_1) != leaf_1 ||
+        (saved_state() & xmm_and_ymm) != xmm_and_ymm) {
+        return UQFF_CPU_REF;
+    }
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & bit_AVX2) == 0) {
+        return UQFF_CPU_REF;
+    }
+    return UQFF_CPU_AVX2;
+}
+
+#elif defined(__aarch64__)
+
+/* Part of every 64-bit ARM processor. */
+enum uqff_cpu_level uqff_cpu_detect(void) {
+    return UQFF_CPU_NEON;
+}
+
+#else
+
+enum uqff_cpu_level uqff_cpu_detect(void) {
+    return UQFF_CPU_REF;
+}
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * The functions behind uqff_quantize_row and its siblings, one table for each instruction set.
+ * Private to quantizers/.
+ *
+ * Every table but the reference's is sparse: what it leaves NULL is taken from the reference. A new
+ * instruction set is a table `const struct uqff_kernels uqff_kernels_NAME` in its own folder and a
+ * row in dispatch.c.
+ */
+#ifndef UQFF_QUANTIZERS_KERNELS_H
+#define UQFF_QUANTIZERS_KERNELS_H
+
+#include "uqff/quant.h"
+
+/* The decoded scales of one block, for uqff_scan_scales. */
+struct uqff_block_scales {
+    int count;
+    bool finite; /* all floats that the block stores are */
+    float scale[16];
+};
+
+/* Rows of n elements, n a multiple of the block; y and x need no alignment, importance may be NULL.
+ * The caller has checked everything. */
+typedef void uqff_quantize_fn(const float *x, unsigned char *y, size_t n, const float *importance);
+typedef void uqff_dequantize_fn(const unsigned char *x, float *y, size_t n);
+typedef void uqff_scales_fn(const unsigned char *block, struct uqff_block_scales *out);
+
+struct uqff_kernel {
+    uqff_quantize_fn *quantize;
+    uqff_dequantize_fn *dequantize;
+    uqff_scales_fn *scales;
+};
+
+/* Types are looked up by slot: ids below 1000 as they are, our own behind them. */
+#define UQFF_SLOT(id) ((id) < 1000 ? (id) : (id)-1000 + 43)
+#define UQFF_SLOTS 61
+
+struct uqff_kernels {
+    struct uqff_kernel type[UQFF_SLOTS];
+    size_t (*find_nonfinite)(const float *x, size_t n);
+};
+
+extern const struct uqff_kernels uqff_kernels_ref;
+
+/* What the processor and its operating system support. */
+enum uqff_cpu_level uqff_cpu_detect(void);
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * Floats of eight bits and fewer, as other tools store them. From the highest bit down: a sign,
+ * exponent bits, fraction bits.
+ *
+ *              sign  exponent (bias)  fraction   largest    no number
+ *   F8_E5M2      1       5 (15)          2        57344     infinities and NaN, as in f16
+ *   F8_E4M3      1       4 (7)           3        448       NaN: exponent and fraction all ones
+ *   F8_E8M0      0       8 (127)         0        2^127     NaN: 255
+ *   F6_E3M2      1       3 (3)           2        28        none
+ *   F6_E2M3      1       2 (1)           3        7.5       none
+ *   F4 (E2M1)    1       2 (1)           1        6         none
+ */
+#include "number.h"
+#include "ref.h"
+
+#define QUIET_NAN 0x7fc00000u
+
+/* The value of a code of `bits` bits with `fraction` fraction bits that has no special cases. Put
+ * at the place of a float's exponent and fraction, its magnitude is a float that is too small by a
+ * power of two, `scale` = 2^(127 - bias); subnormals are subnormal there too, so multiplying is
+ * right and exact for them as well. */
+static inline float small_float(unsigned code, int bits, int fraction, float scale) {
+    uint32_t magnitude = code & ((1u << (bits - 1)) - 1);
+    uint32_t sign = (uint32_t)(code >> (bits - 1)) << 31;
+    return bits_float(sign | float_bits(bits_float(magnitude << (23 - fraction)) * scale));
+}
+
+void uqff_ref_dequantize_f8_e4m3(const unsigned char *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float v = small_float(x[i], 8, 3, 0x1p120f);
+        y[i] = (x[i] & 0x7f) == 0x7f ? bits_float(QUIET_NAN) : v;
+    }
+}
+
+/* The upper byte of an f16. */
+void uqff_ref_dequantize_f8_e5m2(const unsigned char *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = f16_to_float((uint16_t)(x[i] << 8));
+    }
+}
+
+/* 2^(x - 127): an exponent alone; 2^-127 is subnormal in float. */
+void uqff_ref_dequantize_f8_e8m0(const unsigned char *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = x[i] == 0 ? 0x00400000u : (uint32_t)x[i] << 23;
+        y[i] = bits_float(x[i] == 255 ? QUIET_NAN : bits);
+    }
+}
+
+/* Two codes a byte, the first in the low nibble. */
+void uqff_ref_dequantize_f4(const unsigned char *x, float *y, size_t n) {
+    for (size_t i = 0; i < n; i += 2, x++) {
+        y[i] = small_float(*x & 0x0fu, 4, 1, 0x1p126f);
+        y[i + 1] = small_float(*x >> 4, 4, 1, 0x1p126f);
+    }
+}
+
+/* Four codes in three bytes: code k in bits 6k .. 6k+5 of the 24-bit little-endian number. */
+static inline void dequantize_f6(const unsigned char *x, float *y, size_t n, int fraction,
+                                 float scale) {
+    for (size_t i = 0; i < n; i += 4, x += 3) {
+        unsigned word = (unsigned)x[0] | (unsigned)x[1] << 8 | (unsigned)x[2] << 16;
+        for (int k = 0; k < 4; k++) {
+            y[i + (size_t)k] = small_float(word >> 6 * k & 0x3f, 6, fraction, scale);
+        }
+    }
+}
+
+void uqff_ref_dequantize_f6_e2m3(const unsigned char *x, float *y, size_t n) {
+    dequantize_f6(x, y, n, 3, 0x1p126f);
+}
+
+void uqff_ref_dequantize_f6_e3m2(const unsigned char *x, float *y, size_t n) {
+    dequantize_f6(x, y, n, 2, 0x1p124f);
+}

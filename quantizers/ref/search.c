@@ -1,0 +1,329 @@
+/*
+ * The searches of the K types and of importance-weighted encoding; see search.h.
+ *
+ * Codes are kept as floats while searching, because sums need them so and small integers are exact.
+ * The codes of the best trial are not stored: remembering what they were computed from and rounding
+ * once more at the end gives the same ones.
+ */
+#include "search.h"
+
+#include "number.h"
+
+/* ---- QX
+ * ------------------------------------------------------------------------------------------ */
+
+/* The best scale for given codes l is sumlx / suml2; it leaves the error Σ w·x² − sumlx²/suml2. */
+struct fit {
+    float sumlx; /* Σ w·x·l */
+    float suml2; /* Σ w·l·l */
+};
+
+static struct fit qx_fit(int n, int nmax, const float *x, const float *w, float iscale) {
+    float lo = (float)-nmax;
+    float hi = (float)(nmax - 1);
+    struct fit fit = {0.0f, 0.0f};
+    for (int i = 0; i < n; i++) {
+        float l = nearest(iscale * x[i], lo, hi);
+        fit.sumlx += w[i] * x[i] * l;
+        fit.suml2 += w[i] * l * l;
+    }
+    return fit;
+}
+
+float uqff_search_qx(int n, int nmax, const float *x, const float *w, uint8_t *codes) {
+    float smax = signed_maximum(n, x);
+    if (fabsf(smax) < UQFF_GROUP_EPSILON) {
+        memset(codes, 0, (size_t)n);
+        return 0.0f;
+    }
+    float best_iscale = (float)-nmax / smax;
+    struct fit fit = qx_fit(n, nmax, x, w, best_iscale);
+    float scale = fit.suml2 != 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+    float best = scale * fit.sumlx;
+
+    for (int s = -9; s <= 9; s++) {
+        if (s == 0) {
+            continue;
+        }
+        float iscale = -((float)nmax + 0.1f * (float)s) / smax;
+        fit = qx_fit(n, nmax, x, w, iscale);
+        /* sumlx²/suml2 > best, without the division */
+        if (fit.suml2 > 0.0f && fit.sumlx * fit.sumlx > best * fit.suml2) {
+            best_iscale = iscale;
+            scale = fit.sumlx / fit.suml2;
+            best = scale * fit.sumlx;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)(nearest_int(best_iscale * x[i], -nmax, nmax - 1) + nmax);
+    }
+    return scale;
+}
+
+/* ---- Q3
+ * ------------------------------------------------------------------------------------------ */
+
+/* One sweep: for each element, takes it out of the sums, finds the code that suits the scale of the
+ * others best, and keeps it if the fit improves. Returns whether any code changed. */
+static bool q3_sweep(int n, int nmax, const float *x, float *l, struct fit *fit) {
+    float lo = (float)-nmax;
+    float hi = (float)(nmax - 1);
+    bool changed = false;
+    for (int i = 0; i < n; i++) {
+        float w = x[i] * x[i];
+        float slx = fit->sumlx - w * x[i] * l[i];
+        if (!(slx > 0.0f)) {
+            continue;
+        }
+        float sl2 = fit->suml2 - w * l[i] * l[i];
+        float next = nearest(x[i] * sl2 / slx, lo, hi);
+        if (next == l[i]) {
+            continue;
+        }
+        slx += w * x[i] * next;
+        sl2 += w * next * next;
+        if (sl2 > 0.0f && slx * slx * fit->suml2 > fit->sumlx * fit->sumlx * sl2) {
+            l[i] = next;
+            *fit = (struct fit){slx, sl2};
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+float uqff_search_q3(int n, int nmax, const float *x, uint8_t *codes) {
+    float smax = signed_maximum(n, x);
+    if (fabsf(smax) < UQFF_GROUP_EPSILON) {
+        memset(codes, 0, (size_t)n);
+        return 0.0f;
+    }
+    float iscale = (float)-nmax / smax;
+    float l[UQFF_GROUP_MAX];
+    struct fit fit = {0.0f, 0.0f};
+    for (int i = 0; i < n; i++) {
+        float w = x[i] * x[i];
+        l[i] = nearest(iscale * x[i], (float)-nmax, (float)(nmax - 1));
+        fit.sumlx += w * x[i] * l[i];
+        fit.suml2 += w * l[i] * l[i];
+    }
+    for (int sweep = 0; sweep < 5 && q3_sweep(n, nmax, x, l, &fit); sweep++) {
+    }
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)((int)l[i] + nmax);
+    }
+    return fit.suml2 > 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+}
+
+/* ---- QKX
+ * ----------------------------------------------------------------------------------------- */
+
+/* Σ w·e with e the error of scale·l + min, absolute or squared. */
+static float qkx_error(int n, const float *x, const float *w, const float *l, float scale,
+                       float min, bool absolute) {
+    float sum = 0.0f;
+    for (int i = 0; i < n; i++) {
+        float e = scale * l[i] + min - x[i];
+        sum += w[i] * (absolute ? fabsf(e) : e * e);
+    }
+    return sum;
+}
+
+float uqff_search_qkx(const struct uqff_qkx *how, int n, const float *x, const float *w,
+                      uint8_t *codes, float *minimum) {
+    float nmax = (float)how->nmax;
+    struct range range = range_of(n, x);
+    float min = range.min > 0.0f ? 0.0f : range.min;
+    float max = range.max;
+    float sum_w = 0.0f;
+    float sum_x = 0.0f;
+    for (int i = 0; i < n; i++) {
+        sum_w += w[i];
+        sum_x += w[i] * x[i];
+    }
+    if (max == min) {
+        memset(codes, 0, (size_t)n);
+        *minimum = -min;
+        return 0.0f;
+    }
+
+    float l[UQFF_GROUP_MAX];
+    float best_iscale = nmax / (max - min);
+    float best_base = min; /* what was taken from x before rounding */
+    float scale = 1.0f / best_iscale;
+    for (int i = 0; i < n; i++) {
+        l[i] = nearest(best_iscale * (x[i] - min), 0.0f, nmax);
+    }
+    float best = qkx_error(n, x, w, l, scale, min, how->absolute);
+
+    for (int s = 0; s <= how->nstep; s++) {
+        float iscale = (how->rmin + how->rdelta * (float)s + nmax) / (max - min);
+        for (int i = 0; i < n; i++) {
+            l[i] = nearest(iscale * (x[i] - min), 0.0f, nmax);
+        }
+        float sum_l = 0.0f;
+        float sum_l2 = 0.0f;
+        float sum_xl = 0.0f;
+        for (int i = 0; i < n; i++) {
+            float wl = w[i] * l[i];
+            sum_l += wl;
+            sum_l2 += wl * l[i];
+            sum_xl += wl * x[i];
+        }
+        /* Weighted linear regression of x on l. */
+        float determinant = sum_w * sum_l2 - sum_l * sum_l;
+        if (!(determinant > 0.0f)) {
+            continue;
+        }
+        float this_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
+        float this_min = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
+        if (this_min > 0.0f) {
+            this_min = 0.0f;
+            this_scale = sum_xl / sum_l2;
+        }
+        float error = qkx_error(n, x, w, l, this_scale, this_min, how->absolute);
+        if (error < best) {
+            best = error;
+            best_iscale = iscale;
+            best_base = min;
+            scale = this_scale;
+            min = this_min; /* the trials that follow start from here */
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)nearest_int(best_iscale * (x[i] - best_base), 0, how->nmax);
+    }
+    *minimum = -min;
+    return scale;
+}
+
+/* ---- QP
+ * ------------------------------------------------------------------------------------------ */
+
+static float qp_error(int n, int nmax, const float *x, const float *w, float iscale) {
+    float scale = 1.0f / iscale;
+    float sum = 0.0f;
+    for (int i = 0; i < n; i++) {
+        float l = nearest(iscale * x[i], 0.0f, (float)nmax);
+        float e = x[i] - scale * l;
+        sum += w[i] * e * e;
+    }
+    return sum;
+}
+
+static bool qp_sweep(int n, int nmax, const float *x, const float *w, float *l, struct fit *fit) {
+    bool changed = false;
+    for (int i = 0; i < n; i++) {
+        float slx = fit->sumlx - w[i] * x[i] * l[i];
+        float sl2 = fit->suml2 - w[i] * l[i] * l[i];
+        if (!(slx > 0.0f && sl2 > 0.0f)) {
+            continue;
+        }
+        float next = nearest(x[i] * sl2 / slx, 0.0f, (float)nmax);
+        if (next == l[i]) {
+            continue;
+        }
+        slx += w[i] * x[i] * next;
+        sl2 += w[i] * next * next;
+        if (slx * slx * fit->suml2 > fit->sumlx * fit->sumlx * sl2) {
+            l[i] = next;
+            *fit = (struct fit){slx, sl2};
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+float uqff_search_qp(int n, int nmax, const float *x, const float *w, uint8_t *codes) {
+    float max = positive_maximum(n, x);
+    if (max < UQFF_GROUP_EPSILON) {
+        memset(codes, 0, (size_t)n);
+        return 0.0f;
+    }
+    float iscale = (float)nmax / max;
+    float best = qp_error(n, nmax, x, w, iscale);
+    for (int s = -4; s <= 4; s++) {
+        float trial = (0.1f * (float)s + (float)nmax) / max;
+        float error = s != 0 ? qp_error(n, nmax, x, w, trial) : best;
+        if (error < best) {
+            best = error;
+            iscale = trial;
+        }
+    }
+
+    float l[UQFF_GROUP_MAX];
+    struct fit fit = {0.0f, 0.0f};
+    for (int i = 0; i < n; i++) {
+        l[i] = nearest(iscale * x[i], 0.0f, (float)nmax);
+        fit.sumlx += w[i] * x[i] * l[i];
+        fit.suml2 += w[i] * l[i] * l[i];
+    }
+    for (int sweep = 0; sweep < 5 && qp_sweep(n, nmax, x, w, l, &fit); sweep++) {
+    }
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)l[i];
+    }
+    return fit.suml2 > 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+}
+
+/* ---- around the searches
+ * ---------------------------------------------------------------------------- */
+
+float uqff_round_scales(int n, int nmax, const float *scales, uint8_t *codes) {
+    float max = positive_maximum(n, scales);
+    float iscale = max > 0.0f ? (float)nmax / max : 0.0f;
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)nearest_int(iscale * scales[i], 0, nmax);
+    }
+    return max / (float)nmax;
+}
+
+struct uqff_scale_pair uqff_search_scales_6(const struct uqff_qkx *how, const float *x,
+                                            const float *importance, uint8_t codes[256],
+                                            uint8_t s[8], uint8_t m[8]) {
+    float scales[8], minima[8], sum_w[8], w[32];
+    float sigma2 = importance ? 2.0f * sum_of_squares(256, x) / 256.0f : 0.0f;
+    for (int g = 0; g < 8; g++) {
+        const float *xg = x + 32 * g;
+        if (importance) {
+            uqff_weigh(32, xg, importance + 32 * g, sigma2, w);
+        } else {
+            float average = sqrtf(sum_of_squares(32, xg) / 32.0f);
+            for (int i = 0; i < 32; i++) {
+                w[i] = average + fabsf(xg[i]);
+            }
+        }
+        sum_w[g] = sum(32, w);
+        scales[g] = uqff_search_qkx(how, 32, xg, w, codes + 32 * g, &minima[g]);
+    }
+    if (importance) {
+        return (struct uqff_scale_pair){uqff_search_qp(8, 63, scales, sum_w, s),
+                                        uqff_search_qp(8, 63, minima, sum_w, m)};
+    }
+    return (struct uqff_scale_pair){uqff_round_scales(8, 63, scales, s),
+                                    uqff_round_scales(8, 63, minima, m)};
+}
+
+void uqff_weigh(int n, const float *x, const float *importance, float sigma2, float *w) {
+    for (int i = 0; i < n; i++) {
+        w[i] = importance[i] * sqrtf(sigma2 + x[i] * x[i]);
+    }
+}
+
+void uqff_requantize_minimum(int n, const float *x, float d, float minimum, int nmax,
+                             uint8_t *codes) {
+    if (d == 0.0f) {
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)nearest_int((x[i] + minimum) / d, 0, nmax);
+    }
+}
+
+void uqff_requantize_symmetric(int n, const float *x, float d, int nmax, uint8_t *codes) {
+    if (d == 0.0f) {
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        codes[i] = (uint8_t)(nearest_int(x[i] / d, -nmax, nmax - 1) + nmax);
+    }
+}
