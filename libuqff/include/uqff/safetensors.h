@@ -59,7 +59,7 @@ UQFF_API enum uqff_code uqff_dtype_bytes(enum uqff_dtype dtype, const uint64_t *
 
 #define UQFF_SAFETENSORS_MAX_HEADER 100000000u /* bytes, as the reference reader's limit */
 #define UQFF_SAFETENSORS_MAX_RANK 64u
-#define UQFF_SAFETENSORS_MAX_NAME 1024u      /* bytes of a tensor's name; warned of above 255 */
+#define UQFF_SAFETENSORS_MAX_NAME 1024u /* bytes of a tensor's name; warned of above 255 */
 #define UQFF_SAFETENSORS_MAX_INDEX 100000000u /* bytes of an index file */
 #define UQFF_SAFETENSORS_MAX_SHARDS 10000u
 

@@ -1,0 +1,50 @@
+#include "safetensors/sniff.h"
+
+#include <string.h>
+
+static const struct {
+    const char *bytes;
+    size_t length;
+    const char *what;
+} patterns[] = {
+#define PATTERN(text, what)                                                                        \
+    { text, sizeof text - 1, what }
+    PATTERN("version https://git-lfs.github.com/",
+            "a Git LFS pointer: fetch the real file with git lfs pull"),
+    PATTERN("<!DOCTYPE", "an HTML page, perhaps of an error or a log-in: download the file again"),
+    PATTERN("<!doctype", "an HTML page, perhaps of an error or a log-in: download the file again"),
+    PATTERN("<html", "an HTML page, perhaps of an error or a log-in: download the file again"),
+    PATTERN("<HTML", "an HTML page, perhaps of an error or a log-in: download the file again"),
+    PATTERN("<?xml", "an XML document, perhaps a server's error message: download the file again"),
+    PATTERN("PK\3\4", "a ZIP archive, such as PyTorch writes: convert the checkpoint to "
+                      "safetensors first"),
+    PATTERN("GGUF", "a GGUF file"),
+    PATTERN("FUGG", "a GGUF file with its bytes swapped"),
+    PATTERN("tjgg", "an old GGML file (GGJT)"),
+    PATTERN("lmgg", "an old GGML file"),
+    PATTERN("\x89HDF", "an HDF5 file"),
+    PATTERN("\x93NUMPY", "a NumPy array"),
+    PATTERN("\x1f\x8b", "a gzip-compressed file: decompress it first"),
+    PATTERN("\x28\xb5\x2f\xfd", "a Zstandard-compressed file: decompress it first"),
+    PATTERN("\xef\xbb\xbf", "text that begins with a byte order mark"),
+    PATTERN("{\"", "JSON text"),
+    PATTERN("{ ", "JSON text"),
+    PATTERN("{\n", "JSON text"),
+    PATTERN("{\r", "JSON text"),
+#undef PATTERN
+};
+
+const char *uqff_st_looks_like(const void *bytes, size_t n) {
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        if (n >= patterns[i].length && memcmp(b, patterns[i].bytes, patterns[i].length) == 0) {
+            return patterns[i].what;
+        }
+    }
+    /* A pickle of protocol 2 to 5 is 80 0p and an opcode, which is never 0: a header of 128 + 256 p
+     * bytes begins with 80 0p too, but then with zeros. */
+    if (n >= 3 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 && b[2] != 0) {
+        return "a Python pickle: convert the checkpoint to safetensors first";
+    }
+    return NULL;
+}
