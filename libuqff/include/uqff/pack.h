@@ -46,6 +46,9 @@ struct uqff_recipe_tensor {
     int64_t layer; /* -1 outside */
     uint64_t columns;
     uint64_t matrices; /* experts of a stack, else 1 */
+    /* Of the source: what a tensor that llama.cpp never quantizes keeps when it is F16 or BF16; it
+     * becomes F32 otherwise, so 0 (F32) is a safe default. */
+    uint32_t source_type;
 };
 
 struct uqff_recipe_model {
