@@ -1,9 +1,10 @@
 /*
- * gguf: reader of GGUF files (versions 1, 2 and 3, both byte orders) and split sets.
+ * gguf: reader of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets.
  *
  * Everything is parsed and validated at open: key-value section, tensor infos, and the extent of
  * every tensor against the real file size. Bytes present bound everything declared, so a hostile
- * header costs no memory. spec/gguf.md has the profile that is read and written.
+ * header costs no memory. Tensor data is never read here. An open reader does not change, so it may
+ * be used from several threads at once. spec/gguf.md has the profile that is read and written.
  */
 #ifndef UQFF_GGUF_H
 #define UQFF_GGUF_H
@@ -72,7 +73,9 @@ struct uqff_gguf;
 
 /* Opens one file. `source` is not owned and must outlive the reader. Findings that another reader
  * would refuse, but the document allows, go to `warner`: infos out of offset order, trailing bytes,
- * padding that is missing or not zero, odd key names. */
+ * padding that is missing, padding before the data that is not zero, odd key names, arrays of
+ * arrays, tensor names of 64 bytes. Whatever else is wrong is an error: nothing is published
+ * before all has been checked. */
 UQFF_API enum uqff_code uqff_gguf_open(struct uqff_source *source, const struct uqff_warner *warner,
                                        struct uqff_gguf **out,
                                        struct uqff_error *err) UQFF_MUST_CHECK;
@@ -84,6 +87,8 @@ UQFF_API enum uqff_code uqff_gguf_open_path(const char *path, const struct uqff_
 UQFF_API void uqff_gguf_close(struct uqff_gguf *file);
 
 UQFF_API uint32_t uqff_gguf_file_version(const struct uqff_gguf *file);
+/* Keys, counts and values come decoded whatever the byte order; tensor data stays as it lies in the
+ * file, so numbers in it are big-endian when this is true. All files of a set have one order. */
 UQFF_API bool uqff_gguf_is_big_endian(const struct uqff_gguf *file);
 UQFF_API uint64_t uqff_gguf_alignment(const struct uqff_gguf *file);
 UQFF_API size_t uqff_gguf_file_count(const struct uqff_gguf *file);
@@ -93,7 +98,7 @@ UQFF_API void uqff_gguf_kv_range(const struct uqff_gguf *file, uint64_t *offset,
 /* Where the data of file i begins. */
 UQFF_API uint64_t uqff_gguf_data_offset(const struct uqff_gguf *file, size_t i);
 
-/* ---- metadata (of the first file) ------------------------------------------------------------------ */
+/* ---- metadata (of the first file) ------------------------------------------------------------ */
 
 UQFF_API size_t uqff_gguf_kv_count(const struct uqff_gguf *file);
 /* Keys are valid UTF-8 without NUL, in file order. */
@@ -118,8 +123,8 @@ UQFF_API enum uqff_code uqff_gguf_get_string(const struct uqff_gguf *file, const
                                              bool *found, struct uqff_gguf_string *out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* Walks an array of the file's metadata. Zero-allocation; elements that are arrays themselves come as
- * values that can be walked in turn. */
+/* Walks an array of the file's metadata. Zero-allocation; elements that are arrays themselves come
+ * as values that can be walked in turn. */
 struct uqff_gguf_iterator {
     const struct uqff_gguf *file;
     enum uqff_gguf_kind kind;
@@ -130,7 +135,8 @@ UQFF_API struct uqff_gguf_iterator uqff_gguf_iterate(const struct uqff_gguf *fil
 /* True and the next element, or false at the end. Cannot fail: all was validated at open. */
 UQFF_API bool uqff_gguf_next(struct uqff_gguf_iterator *iterator, struct uqff_gguf_value *out);
 
-/* ---- tensors (of all files of the set, in file order, then in the order of the infos) -------------- */
+/* ---- tensors (of all files of the set, in file order, then in the order of the infos) ---------
+ */
 
 UQFF_API size_t uqff_gguf_tensor_count(const struct uqff_gguf *file);
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_tensor(const struct uqff_gguf *file, size_t i);
