@@ -77,8 +77,11 @@ static enum uqff_code sweep(const struct uqff_gguf *file, struct uqff_gguf_tenso
         }
         if (!uqff_add_u64(tensor->offset, tensor->bytes, end) ||
             !uqff_align_u64(*end, file->alignment, padded_end)) {
-            return fail(file, tensor, UQFF_E_OVERFLOW, "offset", tensor->offset,
-                        "and size do not fit into 64 bits: size", tensor->bytes, err);
+            return uqff_fail(err, UQFF_E_OVERFLOW, UQFF_NO_OFFSET,
+                             "%s: tensor '%s': the end of %" PRIu64 " bytes at offset %" PRIu64
+                             " does not fit into 64 bits",
+                             uqff_source_name(file->source), tensor->name, tensor->bytes,
+                             tensor->offset);
         }
     }
     return UQFF_OK;

@@ -126,6 +126,12 @@ static enum uqff_code check_first(const struct uqff_gguf *file, const char *path
                                   const struct split_name *name, const struct split_keys *keys,
                                   bool *several, struct uqff_error *err) {
     *several = false;
+    if (name->matches && (name->part < 1 || name->part > name->count)) {
+        return uqff_fail(err, UQFF_E_NAME, UQFF_NO_OFFSET,
+                         "%s: the name says part %" PRIu64 " of %" PRIu64
+                         ", expected at least 1 and no more than there are",
+                         uqff_source_name(file->source), name->part, name->count);
+    }
     bool name_several = name->matches && name->count != 1;
     bool keys_several = keys->has_count && keys->count > 1;
     if (!name_several && !keys_several) {
@@ -141,11 +147,6 @@ static enum uqff_code check_first(const struct uqff_gguf *file, const char *path
         return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
                          "%s: the name says %" PRIu64 " files, expected at most %u",
                          uqff_source_name(file->source), name->count, GGUF_MAX_PARTS);
-    }
-    if (name->part < 1 || name->part > name->count) {
-        return uqff_fail(err, UQFF_E_NAME, UQFF_NO_OFFSET,
-                         "%s: the name says part %" PRIu64 ", expected 1 to %" PRIu64,
-                         uqff_source_name(file->source), name->part, name->count);
     }
     enum uqff_code code = check_part(file, name, name->part, keys, err);
     if (code != UQFF_OK) {
