@@ -72,12 +72,12 @@ enum uqff_code uqff_dtype_bytes(enum uqff_dtype dtype, const uint64_t *shape, un
     uint64_t bits;
     if (!uqff_mul_u64(elements, dtypes[dtype].bits, &bits)) {
         return uqff_fail(err, UQFF_E_OVERFLOW, UQFF_NO_OFFSET,
-                         "%llu elements of %s overflow the count of bits",
-                         (unsigned long long)elements, dtypes[dtype].name);
+                         "%llu times %s overflows the count of bits", (unsigned long long)elements,
+                         dtypes[dtype].name);
     }
     if (bits % 8 != 0) {
         return uqff_fail(err, UQFF_E_SHAPE, UQFF_NO_OFFSET,
-                         "%llu elements of %s take %llu bits, which is no whole number of bytes",
+                         "%llu times %s takes %llu bits, no whole number of bytes",
                          (unsigned long long)elements, dtypes[dtype].name,
                          (unsigned long long)bits);
     }

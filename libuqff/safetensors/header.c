@@ -358,14 +358,14 @@ static enum uqff_code read_metadata(struct parse *p, struct uqff_error *err) {
 static void give_warnings(const struct parse *p, const struct uqff_warner *warner) {
     if (p->unknown_fields.count > 0) {
         uqff_warn(warner,
-                  "%s: %zu unknown fields in tensor entries are ignored, the first is '%s' "
-                  "of '%.*s'",
+                  "%s: fields of tensors that are not known are ignored: %zu, the first is '%s' of "
+                  "'%.*s'",
                   p->where, p->unknown_fields.count, p->unknown_fields.first, NAME_SHOWN,
                   p->unknown_fields.first_tensor);
     }
     if (p->long_names.count > 0) {
-        uqff_warn(warner, "%s: %zu tensor names have more than %d bytes, the first is '%.*s...'",
-                  p->where, p->long_names.count, NAME_WARN_BYTES, NAME_SHOWN,
+        uqff_warn(warner, "%s: tensor names of more than %d bytes: %zu, the first is '%.*s...'",
+                  p->where, NAME_WARN_BYTES, p->long_names.count, NAME_SHOWN,
                   p->long_names.first_tensor);
     }
     for (size_t i = 0; i < p->file->count; i++) {

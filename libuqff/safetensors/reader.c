@@ -150,7 +150,7 @@ static enum uqff_code check_tiles(struct uqff_safetensors *file, struct uqff_err
     }
     if (end < present) {
         return uqff_fail(err, UQFF_E_LAYOUT, start + end,
-                         "%s: %llu bytes behind the last tensor, expected none", name,
+                         "%s: bytes behind the last tensor: found %llu, expected none", name,
                          (unsigned long long)(present - end));
     }
     return UQFF_OK;

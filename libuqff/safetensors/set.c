@@ -59,6 +59,19 @@ static const char *tensor_in(const struct uqff_st_index *index, size_t shard) {
     return index->tensors.items[i].text;
 }
 
+/* Adds to the error of a shard that cannot be opened who asks for it. One that is not there is no
+ * longer just a file that was not found, but a part of a set that is missing. */
+static enum uqff_code shard_failed(const char *path, const struct uqff_st_index *index,
+                                   size_t shard, enum uqff_code code, struct uqff_error *err) {
+    code = code == UQFF_E_NOT_FOUND ? UQFF_E_MISSING : code;
+    uqff_error_prefix(err, "%s: shard '%s', which should hold tensor '%.200s'", path,
+                      index->shards.items[shard].text, tensor_in(index, shard));
+    if (err != NULL) {
+        err->code = code;
+    }
+    return code;
+}
+
 static enum uqff_code open_shards(struct uqff_safetensors_set *set, const char *path,
                                   const struct uqff_st_index *index, const size_t *order,
                                   const struct uqff_warner *warner, struct uqff_error *err) {
@@ -76,10 +89,8 @@ static enum uqff_code open_shards(struct uqff_safetensors_set *set, const char *
             uqff_source_open_in(directory, name->text, name->length, &set->members[i].source, err);
         if (code == UQFF_OK) {
             code = open_reader(set, warner, err);
-        } else if (code == UQFF_E_NOT_FOUND) {
-            code = uqff_fail(err, UQFF_E_MISSING, UQFF_NO_OFFSET,
-                             "%s: shard '%s', which should hold tensor '%.200s', is missing", path,
-                             name->text, tensor_in(index, order[i]));
+        } else {
+            code = shard_failed(path, index, order[i], code, err);
         }
     }
     uqff_free(directory);

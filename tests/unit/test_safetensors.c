@@ -222,8 +222,7 @@ static void warns(void **state) {
                           "\"data_offsets\":[0,1]}}",
                           1, &err),
               &err);
-    assert_non_null(strstr(o.warnings, "2 unknown fields"));
-    assert_non_null(strstr(o.warnings, "'x'"));
+    assert_non_null(strstr(o.warnings, "not known are ignored: 2, the first is 'x' of ''"));
     assert_non_null(strstr(o.warnings, "name is empty"));
     assert_non_null(uqff_safetensors_find(o.file, ""));
     close_all(&o);
@@ -238,7 +237,7 @@ static void warns(void **state) {
             assert_fails(open_header(&o, header, 1, &err), UQFF_E_LIMIT, &err, "1025");
         } else {
             assert_ok(open_header(&o, header, 1, &err), &err);
-            assert_int_equal(strstr(o.warnings, "more than 255 bytes") != NULL, n > 255);
+            assert_int_equal(strstr(o.warnings, "more than 255 bytes: 1,") != NULL, n > 255);
             assert_non_null(uqff_safetensors_find(o.file, name));
         }
         close_all(&o);
@@ -303,7 +302,7 @@ static const struct {
     {ONE("\"dtype\":\"F4\",\"shape\":[7]," AT04), 4, UQFF_E_SHAPE, "28 bits"},
     /* layout */
     {ONE(F32 "\"shape\":[1],\"data_offsets\":[1,5]"), 5, UQFF_E_LAYOUT, "hole"},
-    {ONE(F32 "\"shape\":[1]," AT04), 5, UQFF_E_LAYOUT, "1 bytes behind"},
+    {ONE(F32 "\"shape\":[1]," AT04), 5, UQFF_E_LAYOUT, "behind the last tensor: found 1,"},
     {ONE(F32 "\"shape\":[1]," AT04), 3, UQFF_E_TRUNCATED, "3 bytes of tensor data, expected 4"},
     {"{}", 1, UQFF_E_LAYOUT, "behind the last"},
     {ONE("\"dtype\":\"U8\",\"shape\":[0],"
