@@ -170,8 +170,24 @@ void uqff_printable_cut(char *out, size_t capacity, const void *bytes, size_t n)
 
 enum { LONGEST_WORD = 63 };
 
-static unsigned char lower(char c) {
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+static char lower(char c) {
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+/* What is compared of a name: its letters and digits, for it is '_', '-' and '.' that people mix up
+ * first. False when that is nothing, or more than LONGEST_WORD. */
+static bool essence(const char *word, char out[LONGEST_WORD], size_t *n) {
+    *n = 0;
+    for (const char *p = word; *p != '\0'; p++) {
+        if (*p == '_' || *p == '-' || *p == '.' || *p == ' ') {
+            continue;
+        }
+        if (*n == LONGEST_WORD) {
+            return false;
+        }
+        out[(*n)++] = lower(*p);
+    }
+    return *n > 0;
 }
 
 static size_t smaller(size_t a, size_t b) {
@@ -190,9 +206,9 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb) 
         const size_t *above = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            unsigned char x = lower(a[i - 1]), y = lower(b[j - 1]);
+            char x = a[i - 1], y = b[j - 1];
             size_t best = smaller(smaller(above[j], row[j - 1]) + 1, above[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == lower(b[j - 2]) && y == lower(a[i - 2])) {
+            if (i > 1 && j > 1 && x == b[j - 2] && y == a[i - 2]) {
                 best = smaller(best, before[j - 2] + 1);
             }
             row[j] = best;
@@ -202,19 +218,19 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb) 
 }
 
 const char *uqff_nearest(const char *word, const char *const *names, size_t count) {
-    size_t n = strlen(word);
-    if (n == 0 || n > LONGEST_WORD) {
+    char wanted[LONGEST_WORD], known[LONGEST_WORD];
+    size_t n, length;
+    if (!essence(word, wanted, &n)) {
         return NULL;
     }
     /* A third of the word may be wrong, and never all of it. */
     size_t allowed = smaller(n < 3 ? n - 1 : (n + 2) / 3, 4);
     const char *nearest = NULL;
     for (size_t i = 0; i < count; i++) {
-        size_t length = strlen(names[i]);
-        if (length > LONGEST_WORD) {
+        if (!essence(names[i], known, &length)) {
             continue;
         }
-        size_t distance = edit_distance(word, n, names[i], length);
+        size_t distance = edit_distance(wanted, n, known, length);
         if (distance <= allowed && (nearest == NULL || distance < allowed)) {
             nearest = names[i];
             allowed = distance;
@@ -279,7 +295,7 @@ static uint64_t unit_bytes(const char *text) {
     for (size_t i = 0; i < sizeof size_units / sizeof *size_units; i++) {
         const char *name = size_units[i].name;
         size_t j = 0;
-        while (name[j] != '\0' && lower(text[j]) == (unsigned char)name[j]) {
+        while (name[j] != '\0' && lower(text[j]) == name[j]) {
             j++;
         }
         if (name[j] == '\0' && text[j] == '\0') {
