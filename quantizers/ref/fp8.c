@@ -15,19 +15,20 @@
 
 #define QUIET_NAN 0x7fc00000u
 
-/* The value of a code of `bits` bits with `fraction` fraction bits that has no special cases. Put
- * at the place of a float's exponent and fraction, its magnitude is a float that is too small by a
- * power of two, `scale` = 2^(127 - bias); subnormals are subnormal there too, so multiplying is
- * right and exact for them as well. */
-static inline float small_float(unsigned code, int bits, int fraction, float scale) {
-    uint32_t magnitude = code & ((1u << (bits - 1)) - 1);
+/* The value of a code of `bits` bits with `fraction` fraction bits that has no special cases. */
+static inline float small_float(unsigned code, int bits, int fraction, int bias) {
     uint32_t sign = (uint32_t)(code >> (bits - 1)) << 31;
-    return bits_float(sign | float_bits(bits_float(magnitude << (23 - fraction)) * scale));
+    uint32_t magnitude = (uint32_t)(code & ((1u << (bits - 1)) - 1)) << (23 - fraction);
+    uint32_t normal = magnitude + ((uint32_t)(127 - bias) << 23);
+    /* A subnormal: put the fraction below a leading 2^(1 - bias) and take that away. */
+    uint32_t leading = (uint32_t)(128 - bias) << 23;
+    uint32_t subnormal = float_bits(bits_float(magnitude + leading) - bits_float(leading));
+    return bits_float(sign | (magnitude < 0x00800000 ? subnormal : normal));
 }
 
 void uqff_ref_dequantize_f8_e4m3(const unsigned char *x, float *y, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        float v = small_float(x[i], 8, 3, 0x1p120f);
+        float v = small_float(x[i], 8, 3, 7);
         y[i] = (x[i] & 0x7f) == 0x7f ? bits_float(QUIET_NAN) : v;
     }
 }
@@ -50,26 +51,26 @@ void uqff_ref_dequantize_f8_e8m0(const unsigned char *x, float *y, size_t n) {
 /* Two codes a byte, the first in the low nibble. */
 void uqff_ref_dequantize_f4(const unsigned char *x, float *y, size_t n) {
     for (size_t i = 0; i < n; i += 2, x++) {
-        y[i] = small_float(*x & 0x0fu, 4, 1, 0x1p126f);
-        y[i + 1] = small_float(*x >> 4, 4, 1, 0x1p126f);
+        y[i] = small_float(*x & 0x0fu, 4, 1, 1);
+        y[i + 1] = small_float(*x >> 4, 4, 1, 1);
     }
 }
 
 /* Four codes in three bytes: code k in bits 6k .. 6k+5 of the 24-bit little-endian number. */
 static inline void dequantize_f6(const unsigned char *x, float *y, size_t n, int fraction,
-                                 float scale) {
+                                 int bias) {
     for (size_t i = 0; i < n; i += 4, x += 3) {
         unsigned word = (unsigned)x[0] | (unsigned)x[1] << 8 | (unsigned)x[2] << 16;
         for (int k = 0; k < 4; k++) {
-            y[i + (size_t)k] = small_float(word >> 6 * k & 0x3f, 6, fraction, scale);
+            y[i + (size_t)k] = small_float(word >> 6 * k & 0x3f, 6, fraction, bias);
         }
     }
 }
 
 void uqff_ref_dequantize_f6_e2m3(const unsigned char *x, float *y, size_t n) {
-    dequantize_f6(x, y, n, 3, 0x1p126f);
+    dequantize_f6(x, y, n, 3, 1);
 }
 
 void uqff_ref_dequantize_f6_e3m2(const unsigned char *x, float *y, size_t n) {
-    dequantize_f6(x, y, n, 2, 0x1p124f);
+    dequantize_f6(x, y, n, 2, 3);
 }

@@ -30,13 +30,11 @@ struct fit {
 };
 
 static struct fit fit_values(const float *x, const float *w, float id) {
-    struct fit fit = {0.0f, 0.0f};
+    float q[32];
     for (int i = 0; i < 32; i++) {
-        float q = (float)uqff_iq4_values[nearest_index(id * x[i])];
-        fit.sumqx += w[i] * q * x[i];
-        fit.sumq2 += w[i] * q * q;
+        q[i] = (float)uqff_iq4_values[nearest_index(id * x[i])];
     }
-    return fit;
+    return (struct fit){weighted_product(32, w, q, x), weighted_product(32, w, q, q)};
 }
 
 float uqff_iq4_search(const float *x, const float *w) {

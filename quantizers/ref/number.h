@@ -128,11 +128,10 @@ static inline int nearest_int(float v, int lo, int hi) {
     return (int)float_bits(shifted) - (int)0x4b400000; /* the bits of 1.5 * 2^23 */
 }
 
-/* v rounded half away from zero, within lo..hi; NaN gives lo. The addend is the float below one
- * half: with 0.5 itself, 0.49999997 + 0.5 would round up to 1. */
-static inline int rounded_int(float v, int lo, int hi) {
-    float limit = limited(v, (float)lo, (float)hi);
-    return (int)(limit + copysignf(0x1.fffffep-2f, limit));
+/* v, |v| < 2^22, rounded half away from zero. The addend is the float below one half: with 0.5
+ * itself, 0.49999997 + 0.5 would round up to 1. */
+static inline int rounded_int(float v) {
+    return (int)(v + copysignf(0x1.fffffep-2f, v));
 }
 
 /* v cut towards zero, within lo..hi; NaN gives lo. */
@@ -149,29 +148,29 @@ static inline float inverse(float v) {
 /* ---- extremes of a group
  * -------------------------------------------------------------------------- */
 
-/* The element of largest magnitude with its sign, the first one on ties; +0 when all are zero. NaN
- * is passed over. */
-static inline float signed_maximum(int n, const float *x) {
-    float largest = 0.0f;
-    float magnitude = 0.0f;
+/* The largest magnitude, compared by its bits: without a sign these order like the numbers, and
+ * unlike them without exceptions. NaN comes out above infinity, so that what became of a group
+ * whose sums overflowed reaches the stored scale, where it is seen. */
+static inline float magnitude_maximum(int n, const float *x) {
+    int32_t largest = 0;
     for (int i = 0; i < n; i++) {
-        float a = fabsf(x[i]);
-        if (a > magnitude) {
-            magnitude = a;
-            largest = x[i];
-        }
+        int32_t bits = (int32_t)(float_bits(x[i]) & 0x7fffffff);
+        largest = bits > largest ? bits : largest;
     }
-    return largest;
+    return bits_float((uint32_t)largest);
 }
 
-/* The largest magnitude. */
-static inline float magnitude_maximum(int n, const float *x) {
-    float magnitude = 0.0f;
-    for (int i = 0; i < n; i++) {
-        float a = fabsf(x[i]);
-        magnitude = a > magnitude ? a : magnitude;
+/* The element of largest magnitude with its sign, the first one on ties; +0 when all are zero. */
+static inline float signed_maximum(int n, const float *x) {
+    uint32_t largest = float_bits(magnitude_maximum(n, x));
+    if (largest == 0) {
+        return 0.0f;
     }
-    return magnitude;
+    int i = 0;
+    while ((float_bits(x[i]) & 0x7fffffff) != largest) {
+        i++;
+    }
+    return x[i];
 }
 
 /* The largest element, at least 0. */
@@ -196,7 +195,12 @@ static inline struct range range_of(int n, const float *x) {
     return range;
 }
 
-/* Sums run in index order. */
+/* ---- sums
+ * ----------------------------------------------------------------------------------------- */
+
+/* All run in index order, each over its own loop: a compiler that runs two sums of one loop in the
+ * lanes of a vector computes on garbage in the others, and is slow where that is subnormal. */
+
 static inline float sum(int n, const float *x) {
     float total = 0.0f;
     for (int i = 0; i < n; i++) {
@@ -209,6 +213,24 @@ static inline float sum_of_squares(size_t n, const float *x) {
     float total = 0.0f;
     for (size_t i = 0; i < n; i++) {
         total += x[i] * x[i];
+    }
+    return total;
+}
+
+/* Σ w·a */
+static inline float weighted_sum(int n, const float *w, const float *a) {
+    float total = 0.0f;
+    for (int i = 0; i < n; i++) {
+        total += w[i] * a[i];
+    }
+    return total;
+}
+
+/* Σ (w·a)·b */
+static inline float weighted_product(int n, const float *w, const float *a, const float *b) {
+    float total = 0.0f;
+    for (int i = 0; i < n; i++) {
+        total += w[i] * a[i] * b[i];
     }
     return total;
 }

@@ -16,13 +16,15 @@
 
 enum { LENGTH = 32, BYTES = 18 };
 
-/* The value of largest magnitude gets code 0, the end that has one step more. */
+/* The value of largest magnitude gets code 0, the end that has one step more. With id finite, x *
+ * id lies within ±8 but for a rounding error, so that q is at least 0. */
 static void encode(const float *x, unsigned char *y) {
     uint8_t codes[LENGTH];
     float d = signed_maximum(LENGTH, x) / -8.0f;
     float id = inverse(d);
     for (int i = 0; i < LENGTH; i++) {
-        codes[i] = (uint8_t)truncated_int(x[i] * id + 8.5f, 0, 15);
+        int q = (int)(x[i] * id + 8.5f);
+        codes[i] = (uint8_t)(q < 15 ? q : 15);
     }
     store_f16(y, d);
     pack_nibbles(y + 2, codes, 16);

@@ -30,7 +30,8 @@ static void encode(const float *x, unsigned char *y) {
     float d = signed_maximum(LENGTH, x) / -16.0f;
     float id = inverse(d);
     for (int i = 0; i < LENGTH; i++) {
-        codes[i] = (uint8_t)truncated_int(x[i] * id + 16.5f, 0, 31);
+        int q = (int)(x[i] * id + 16.5f);
+        codes[i] = (uint8_t)(q < 31 ? q : 31);
     }
     store(y, d, codes);
 }

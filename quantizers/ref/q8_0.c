@@ -14,12 +14,13 @@
 
 enum { LENGTH = 32, BYTES = 34 };
 
+/* With id finite, x * id lies within ±127 but for a rounding error, and rounds to within ±127. */
 static void encode(const float *x, unsigned char *y) {
     float d = magnitude_maximum(LENGTH, x) / 127.0f;
     float id = inverse(d);
     store_f16(y, d);
     for (int i = 0; i < LENGTH; i++) {
-        y[2 + i] = (unsigned char)rounded_int(x[i] * id, -127, 127);
+        y[2 + i] = (unsigned char)rounded_int(x[i] * id);
     }
 }
 

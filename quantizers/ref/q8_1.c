@@ -20,7 +20,7 @@ static void encode(const float *x, unsigned char *y) {
     float id = inverse(d);
     int sum = 0;
     for (int i = 0; i < LENGTH; i++) {
-        int q = rounded_int(x[i] * id, -127, 127);
+        int q = rounded_int(x[i] * id);
         y[4 + i] = (unsigned char)q;
         sum += q;
     }

@@ -18,16 +18,18 @@ struct fit {
     float suml2; /* Σ w·l·l */
 };
 
+static struct fit fit_of(int n, const float *x, const float *w, const float *l) {
+    return (struct fit){weighted_product(n, w, x, l), weighted_product(n, w, l, l)};
+}
+
 static struct fit qx_fit(int n, int nmax, const float *x, const float *w, float iscale) {
     float lo = (float)-nmax;
     float hi = (float)(nmax - 1);
-    struct fit fit = {0.0f, 0.0f};
+    float l[UQFF_GROUP_MAX];
     for (int i = 0; i < n; i++) {
-        float l = nearest(iscale * x[i], lo, hi);
-        fit.sumlx += w[i] * x[i] * l;
-        fit.suml2 += w[i] * l * l;
+        l[i] = nearest(iscale * x[i], lo, hi);
     }
-    return fit;
+    return fit_of(n, x, w, l);
 }
 
 float uqff_search_qx(int n, int nmax, const float *x, const float *w, uint8_t *codes) {
@@ -65,23 +67,22 @@ float uqff_search_qx(int n, int nmax, const float *x, const float *w, uint8_t *c
 
 /* One sweep: for each element, takes it out of the sums, finds the code that suits the scale of the
  * others best, and keeps it if the fit improves. Returns whether any code changed. */
-static bool q3_sweep(int n, int nmax, const float *x, float *l, struct fit *fit) {
+static bool q3_sweep(int n, int nmax, const float *x, const float *w, float *l, struct fit *fit) {
     float lo = (float)-nmax;
     float hi = (float)(nmax - 1);
     bool changed = false;
     for (int i = 0; i < n; i++) {
-        float w = x[i] * x[i];
-        float slx = fit->sumlx - w * x[i] * l[i];
+        float slx = fit->sumlx - w[i] * x[i] * l[i];
         if (!(slx > 0.0f)) {
             continue;
         }
-        float sl2 = fit->suml2 - w * l[i] * l[i];
+        float sl2 = fit->suml2 - w[i] * l[i] * l[i];
         float next = nearest(x[i] * sl2 / slx, lo, hi);
         if (next == l[i]) {
             continue;
         }
-        slx += w * x[i] * next;
-        sl2 += w * next * next;
+        slx += w[i] * x[i] * next;
+        sl2 += w[i] * next * next;
         if (sl2 > 0.0f && slx * slx * fit->suml2 > fit->sumlx * fit->sumlx * sl2) {
             l[i] = next;
             *fit = (struct fit){slx, sl2};
@@ -98,15 +99,13 @@ float uqff_search_q3(int n, int nmax, const float *x, uint8_t *codes) {
         return 0.0f;
     }
     float iscale = (float)-nmax / smax;
-    float l[UQFF_GROUP_MAX];
-    struct fit fit = {0.0f, 0.0f};
+    float w[UQFF_GROUP_MAX], l[UQFF_GROUP_MAX];
     for (int i = 0; i < n; i++) {
-        float w = x[i] * x[i];
+        w[i] = x[i] * x[i];
         l[i] = nearest(iscale * x[i], (float)-nmax, (float)(nmax - 1));
-        fit.sumlx += w * x[i] * l[i];
-        fit.suml2 += w * l[i] * l[i];
     }
-    for (int sweep = 0; sweep < 5 && q3_sweep(n, nmax, x, l, &fit); sweep++) {
+    struct fit fit = fit_of(n, x, w, l);
+    for (int sweep = 0; sweep < 5 && q3_sweep(n, nmax, x, w, l, &fit); sweep++) {
     }
     for (int i = 0; i < n; i++) {
         codes[i] = (uint8_t)((int)l[i] + nmax);
@@ -134,12 +133,8 @@ float uqff_search_qkx(const struct uqff_qkx *how, int n, const float *x, const f
     struct range range = range_of(n, x);
     float min = range.min > 0.0f ? 0.0f : range.min;
     float max = range.max;
-    float sum_w = 0.0f;
-    float sum_x = 0.0f;
-    for (int i = 0; i < n; i++) {
-        sum_w += w[i];
-        sum_x += w[i] * x[i];
-    }
+    float sum_w = sum(n, w);
+    float sum_x = weighted_sum(n, w, x);
     if (max == min) {
         memset(codes, 0, (size_t)n);
         *minimum = -min;
@@ -160,15 +155,9 @@ float uqff_search_qkx(const struct uqff_qkx *how, int n, const float *x, const f
         for (int i = 0; i < n; i++) {
             l[i] = nearest(iscale * (x[i] - min), 0.0f, nmax);
         }
-        float sum_l = 0.0f;
-        float sum_l2 = 0.0f;
-        float sum_xl = 0.0f;
-        for (int i = 0; i < n; i++) {
-            float wl = w[i] * l[i];
-            sum_l += wl;
-            sum_l2 += wl * l[i];
-            sum_xl += wl * x[i];
-        }
+        float sum_l = weighted_sum(n, w, l);
+        float sum_l2 = weighted_product(n, w, l, l);
+        float sum_xl = weighted_product(n, w, l, x);
         /* Weighted linear regression of x on l. */
         float determinant = sum_w * sum_l2 - sum_l * sum_l;
         if (!(determinant > 0.0f)) {
@@ -251,12 +240,10 @@ float uqff_search_qp(int n, int nmax, const float *x, const float *w, uint8_t *c
     }
 
     float l[UQFF_GROUP_MAX];
-    struct fit fit = {0.0f, 0.0f};
     for (int i = 0; i < n; i++) {
         l[i] = nearest(iscale * x[i], 0.0f, (float)nmax);
-        fit.sumlx += w[i] * x[i] * l[i];
-        fit.suml2 += w[i] * l[i] * l[i];
     }
+    struct fit fit = fit_of(n, x, w, l);
     for (int sweep = 0; sweep < 5 && qp_sweep(n, nmax, x, w, l, &fit); sweep++) {
     }
     for (int i = 0; i < n; i++) {

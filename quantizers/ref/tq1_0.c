@@ -35,7 +35,7 @@ static void encode(const float *x, unsigned char *y) {
             int q = 0;
             for (int n = 0; n < 5; n++) {
                 int value = part[p].first_value + k + part[p].bytes * n;
-                int trit = n < part[p].trits ? rounded_int(x[value] * id, -1, 1) + 1 : 0;
+                int trit = n < part[p].trits ? rounded_int(x[value] * id) + 1 : 0;
                 q = 3 * q + trit;
             }
             y[part[p].first_byte + k] = (unsigned char)((q * 256 + 242) / 243);

@@ -21,7 +21,7 @@ static void encode(const float *x, unsigned char *y) {
     float d = magnitude_maximum(LENGTH, x);
     float id = inverse(d);
     for (int i = 0; i < LENGTH; i++) {
-        codes[i] = (uint8_t)(rounded_int(x[i] * id, -1, 1) + 1);
+        codes[i] = (uint8_t)(rounded_int(x[i] * id) + 1);
     }
     pack_pairs(y, codes, 0);
     pack_pairs(y + 32, codes + 128, 0);
