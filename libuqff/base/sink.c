@@ -84,7 +84,9 @@ static enum uqff_code check_target(const struct uqff_sink *sink, struct uqff_err
                          "%s: the name of a directory, expected that of a file", sink->path);
     }
     if (lstat(sink->path, &status) != 0) {
-        return UQFF_OK;
+        /* A name that is too long, say, is found out now and not when all is written. */
+        return errno == ENOENT ? UQFF_OK
+                               : fail_write(sink, UQFF_NO_OFFSET, "cannot be written", err);
     }
     /* Through a link, for it is the device or pipe behind it that must not be replaced. */
     bool special = stat(sink->path, &status) == 0 && !S_ISREG(status.st_mode);
