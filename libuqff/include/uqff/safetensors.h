@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* ---- element types ------------------------------------------------------------------------------ */
+/* ---- element types --------------------------------------------------------------------------- */
 
 /* In the order in which the reference writer ranks them, lowest first. */
 enum uqff_dtype {
@@ -55,7 +55,7 @@ UQFF_API enum uqff_code uqff_dtype_bytes(enum uqff_dtype dtype, const uint64_t *
                                          unsigned rank, uint64_t *bytes,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- reader ------------------------------------------------------------------------------------- */
+/* ---- reader ---------------------------------------------------------------------------------- */
 
 #define UQFF_SAFETENSORS_MAX_HEADER 100000000u /* bytes, as the reference reader's limit */
 #define UQFF_SAFETENSORS_MAX_RANK 64u
@@ -90,7 +90,8 @@ UQFF_API const struct uqff_st_tensor *uqff_safetensors_tensor(const struct uqff_
                                                               size_t i);
 UQFF_API const struct uqff_st_tensor *uqff_safetensors_find(const struct uqff_safetensors *file,
                                                             const char *name);
-/* The string map under __metadata__, in file order; 0 entries when there is none. */
+/* The string map under __metadata__, in file order; 0 entries when there is none. Keys hold no NUL;
+ * values may, and have one behind them. i < count; value_length may be NULL. */
 UQFF_API size_t uqff_safetensors_metadata_count(const struct uqff_safetensors *file);
 UQFF_API void uqff_safetensors_metadata(const struct uqff_safetensors *file, size_t i,
                                         const char **key, const char **value,
@@ -103,10 +104,10 @@ UQFF_API uint64_t uqff_safetensors_header_bytes(const struct uqff_safetensors *f
 /* XXH3-128 of the header's JSON without its trailing padding. */
 UQFF_API struct uqff_digest uqff_safetensors_header_digest(const struct uqff_safetensors *file);
 
-/* ---- writer: plan first, then bytes ---------------------------------------------------------------- */
+/* ---- writer: plan first, then bytes ---------------------------------------------------------- */
 
-/* A file's layout: entries are added in data order, each is given its offset at once, and the header
- * is rendered when all are there. The same calls give the same bytes. */
+/* A file's layout: entries are added in data order, each is given its offset at once, and the
+ * header is rendered when all are there. The same calls give the same bytes. */
 struct uqff_st_layout;
 
 UQFF_API enum uqff_code uqff_st_layout_new(struct uqff_st_layout **out,
@@ -128,17 +129,19 @@ UQFF_API enum uqff_code uqff_st_layout_add(struct uqff_st_layout *layout, const 
                                            struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API uint64_t uqff_st_layout_data_bytes(const struct uqff_st_layout *layout);
 UQFF_API size_t uqff_st_layout_count(const struct uqff_st_layout *layout);
-/* Renders the 8 length bytes and the header: compact JSON, __metadata__ first (left out when empty),
- * tensors in the order added, padded with spaces so that data begins on a multiple of `alignment`
- * (a power of two, at least 8). Appends to `out`. UQFF_E_LIMIT above the format's header limit. */
+/* Renders the 8 length bytes and the header: compact JSON, __metadata__ first (left out when
+ * empty), tensors in the order added, padded with spaces so that data begins on a multiple of
+ * `alignment` (a power of two, at least 8). Appends to `out`. UQFF_E_LIMIT above the format's
+ * header limit. */
 UQFF_API enum uqff_code uqff_st_layout_header(const struct uqff_st_layout *layout,
                                               unsigned alignment, struct uqff_buffer *out,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
-/* Bytes that the header would take (8 length bytes and padding included) at that alignment. */
+/* Bytes that the header would take (8 length bytes and padding included) at that alignment; 0 when
+ * the alignment is invalid. */
 UQFF_API uint64_t uqff_st_layout_header_bytes(const struct uqff_st_layout *layout,
                                               unsigned alignment);
 
-/* ---- sets of files ------------------------------------------------------------------------------- */
+/* ---- sets of files --------------------------------------------------------------------------- */
 
 /* One safetensors file, or the shards that an index names: opened, validated, and seen as one list
  * of tensors in order of name. Refuses: unsafe shard names, a missing shard, a tensor that is not
@@ -147,10 +150,11 @@ struct uqff_safetensors_set;
 
 struct uqff_st_set_tensor {
     const struct uqff_st_tensor *tensor;
-    size_t file; /* which file it lies in */
+    size_t file; /* which file it lies in; shards are in order of name */
 };
 
-/* `path`: a .safetensors file, or a model.safetensors.index.json. */
+/* `path`: a .safetensors file, or an index such as model.safetensors.index.json: what ends in .json
+ * is read as one. All files of a set stay open until it is closed. */
 UQFF_API enum uqff_code uqff_safetensors_set_open(const char *path,
                                                   const struct uqff_warner *warner,
                                                   struct uqff_safetensors_set **out,
