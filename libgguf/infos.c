@@ -18,7 +18,7 @@ static enum uqff_code check_type(const struct gguf_cursor *cursor, uint32_t type
     if (uqff_type_is_retired(type)) {
         return uqff_gguf_fail(
             cursor, err, UQFF_E_TYPE, at,
-            "retired tensor type %" PRIu32 ": only early versions of llama.cpp read it", type);
+            "retired tensor type %" PRIu32 ": only older versions of llama.cpp read it", type);
     }
     if (uqff_type_info(type) == NULL) {
         return uqff_gguf_fail(cursor, err, UQFF_E_TYPE, at,

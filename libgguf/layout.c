@@ -18,10 +18,16 @@ static int compare_tensors(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Where the data of a tensor, whose offset is relative still, would begin in the file. */
+static uint64_t place(const struct uqff_gguf *file, const struct uqff_gguf_tensor *tensor) {
+    uint64_t at;
+    return uqff_add_u64(file->data_offset, tensor->offset, &at) ? at : UQFF_NO_OFFSET;
+}
+
 static enum uqff_code fail(const struct uqff_gguf *file, const struct uqff_gguf_tensor *tensor,
                            enum uqff_code code, const char *text, uint64_t found,
                            const char *expected_text, uint64_t expected, struct uqff_error *err) {
-    return uqff_fail(err, code, UQFF_NO_OFFSET, "%s: tensor '%s': %s %" PRIu64 ", %s %" PRIu64,
+    return uqff_fail(err, code, place(file, tensor), "%s: tensor '%s': %s %" PRIu64 ", %s %" PRIu64,
                      uqff_source_name(file->source), tensor->name, text, found, expected_text,
                      expected);
 }
@@ -65,7 +71,7 @@ static enum uqff_code sweep(const struct uqff_gguf *file, struct uqff_gguf_tenso
                         "expected a multiple of the alignment", file->alignment, err);
         }
         if (tensor->offset < *end) {
-            return uqff_fail(err, UQFF_E_LAYOUT, UQFF_NO_OFFSET,
+            return uqff_fail(err, UQFF_E_LAYOUT, place(file, tensor),
                              "%s: tensor '%s' at offset %" PRIu64
                              " overlaps tensor '%s', which ends at %" PRIu64,
                              uqff_source_name(file->source), tensor->name, tensor->offset,
@@ -77,7 +83,7 @@ static enum uqff_code sweep(const struct uqff_gguf *file, struct uqff_gguf_tenso
         }
         if (!uqff_add_u64(tensor->offset, tensor->bytes, end) ||
             !uqff_align_u64(*end, file->alignment, padded_end)) {
-            return uqff_fail(err, UQFF_E_OVERFLOW, UQFF_NO_OFFSET,
+            return uqff_fail(err, UQFF_E_OVERFLOW, place(file, tensor),
                              "%s: tensor '%s': the end of %" PRIu64 " bytes at offset %" PRIu64
                              " does not fit into 64 bits",
                              uqff_source_name(file->source), tensor->name, tensor->bytes,

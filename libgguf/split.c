@@ -72,7 +72,9 @@ static enum uqff_code read_keys(const struct uqff_gguf *file, struct split_keys 
 
 static enum uqff_code fail_key(const struct uqff_gguf *file, const char *key, uint64_t found,
                                uint64_t expected, const char *why, struct uqff_error *err) {
-    return uqff_fail(err, UQFF_E_FIELD, UQFF_NO_OFFSET,
+    size_t i;
+    bool known = uqff_gguf_index_find(&file->keys, key, &i);
+    return uqff_fail(err, UQFF_E_FIELD, known ? file->entries[i].position : UQFF_NO_OFFSET,
                      "%s: key '%s': found %" PRIu64 ", expected %" PRIu64 " %s",
                      uqff_source_name(file->source), key, found, expected, why);
 }

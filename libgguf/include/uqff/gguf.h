@@ -80,7 +80,10 @@ UQFF_API enum uqff_code uqff_gguf_open(struct uqff_source *source, const struct 
                                        struct uqff_gguf **out,
                                        struct uqff_error *err) UQFF_MUST_CHECK;
 /* Opens the file at `path`, or the whole split set when it is the first file of one
- * (NAME-00001-of-000NN.gguf with matching split.* keys); all sources are owned by the reader. */
+ * (NAME-00001-of-000NN.gguf with matching split.* keys); all sources are owned by the reader.
+ * UQFF_E_ARGUMENT, naming the first file, when `path` is another one of a set; UQFF_E_MISSING,
+ * naming them, when files of it are absent; UQFF_E_FIELD or UQFF_E_NAME when names and keys
+ * disagree. */
 UQFF_API enum uqff_code uqff_gguf_open_path(const char *path, const struct uqff_warner *warner,
                                             struct uqff_gguf **out,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
