@@ -13,6 +13,9 @@ struct loop {
     void *context;
     atomic_size_t next; /* the index that is handed out next */
     atomic_bool failed;
+    /* Guards what follows. A lock of the loop's own, for a named critical section would be a symbol
+     * that the shared library exports. */
+    omp_lock_t lock;
     /* The failure with the smallest index. Indices are handed out in order and a body that has
      * begun ends, so whatever fails at a smaller index than the one that stopped the loop is still
      * seen: the smallest is the same whatever the number of threads. */
@@ -23,16 +26,15 @@ struct loop {
 
 static void record_failure(struct loop *loop, size_t i, enum uqff_code code,
                            const struct uqff_error *err) {
-#pragma omp critical(uqff_parallel_failure)
-    {
-        if (loop->code == UQFF_OK || i < loop->failed_at) {
-            loop->code = code;
-            loop->failed_at = i;
-            if (loop->err != NULL) {
-                *loop->err = *err;
-            }
+    omp_set_lock(&loop->lock);
+    if (loop->code == UQFF_OK || i < loop->failed_at) {
+        loop->code = code;
+        loop->failed_at = i;
+        if (loop->err != NULL) {
+            *loop->err = *err;
         }
     }
+    omp_unset_lock(&loop->lock);
 }
 
 static void work(struct loop *loop, unsigned thread) {
@@ -71,7 +73,9 @@ enum uqff_code uqff_parallel_for(size_t count, unsigned threads, uqff_loop_body 
         return UQFF_OK;
     }
     struct loop loop = {.count = count, .body = body, .context = context, .err = err};
+    omp_init_lock(&loop.lock);
 #pragma omp parallel num_threads((int)threads)
     work(&loop, (unsigned)omp_get_thread_num());
+    omp_destroy_lock(&loop.lock);
     return loop.code;
 }

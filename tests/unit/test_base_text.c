@@ -200,6 +200,19 @@ static void test_prefix(void **state) {
     assert_int_equal(err.code, UQFF_E_DIGEST);
     assert_int_equal(err.offset, 5);
     uqff_error_prefix(NULL, "x");
+    /* Where the rest has to be cut, its escapes stay whole. */
+    char longs[UQFF_ERROR_TEXT];
+    for (size_t length = 700; length < 760; length++) {
+        uqff_fail(&err, UQFF_E_NAME, 0, "%s",
+                  "\x01\\\x02\xE2\x80\x8B\x03\x04\x05\x06\\\\\x07\x08\x0b");
+        memset(longs, 'p', length);
+        longs[length] = '\0';
+        uqff_error_prefix(&err, "%s", longs);
+        unsigned char back[UQFF_ERROR_TEXT];
+        assert_true(strlen(err.text) < UQFF_ERROR_TEXT);
+        /* Undoing it meets no half of an escape. */
+        assert_true(unprint(back, err.text) >= length);
+    }
 }
 
 static void test_codes(void **state) {
