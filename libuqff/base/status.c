@@ -15,7 +15,6 @@ static const struct {
     {UQFF_E_IS_INPUT, UQFF_FAMILY_USAGE, "is-input"},
     {UQFF_E_UNKNOWN, UQFF_FAMILY_USAGE, "unknown"},
     {UQFF_E_MEMORY, UQFF_FAMILY_RESOURCE, "memory"},
-    {UQFF_E_LIMIT, UQFF_FAMILY_RESOURCE, "limit"},
     {UQFF_E_CANCELLED, UQFF_FAMILY_RESOURCE, "cancelled"},
     {UQFF_E_NOT_FOUND, UQFF_FAMILY_IO, "not-found"},
     {UQFF_E_PERMISSION, UQFF_FAMILY_IO, "permission"},
@@ -40,6 +39,7 @@ static const struct {
     {UQFF_E_VERSION, UQFF_FAMILY_INPUT, "version"},
     {UQFF_E_TYPE, UQFF_FAMILY_INPUT, "type"},
     {UQFF_E_UNSUPPORTED, UQFF_FAMILY_INPUT, "unsupported"},
+    {UQFF_E_LIMIT, UQFF_FAMILY_INPUT, "limit"},
     {UQFF_E_NETWORK, UQFF_FAMILY_NETWORK, "network"},
     {UQFF_E_INTERNAL, UQFF_FAMILY_INTERNAL, "internal"},
 };

@@ -12,7 +12,7 @@ for header in "$root"/libuqff/include/uqff/*.h "$root"/quantizers/include/uqff/*
             standard=c++17
             command -v g++ >/dev/null || continue
         fi
-        echo "#include \"$name\"" | "$compiler" -x $language -std=$standard -Wall -Wextra -Wpedantic -Werror \
+        printf '#include "%s"\nextern int nothing_else;\n' "$name" | "$compiler" -x $language -std=$standard -Wall -Wextra -Wpedantic -Werror \
             -fsyntax-only -I"$root/libuqff/include" -I"$root/quantizers/include" -I"$root/libgguf/include" -
         count=$((count + 1))
     done

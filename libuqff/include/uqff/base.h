@@ -51,8 +51,7 @@ enum uqff_code {
 
     /* resources */
     UQFF_E_MEMORY = 30,    /* an allocation failed */
-    UQFF_E_LIMIT = 31,     /* a documented limit was exceeded */
-    UQFF_E_CANCELLED = 32, /* the caller's progress callback asked to stop */
+    UQFF_E_CANCELLED = 31, /* the caller's progress callback asked to stop */
 
     /* input and output */
     UQFF_E_NOT_FOUND = 50,
@@ -82,6 +81,7 @@ enum uqff_code {
     UQFF_E_VERSION = 100,     /* a format version that this library does not read */
     UQFF_E_TYPE = 101,        /* a tensor type that is unknown, or cannot be used this way */
     UQFF_E_UNSUPPORTED = 102, /* anything else that is understood but not supported */
+    UQFF_E_LIMIT = 103,       /* a documented limit of this library was exceeded */
 
     /* network (reserved for hub) */
     UQFF_E_NETWORK = 120,
