@@ -1,0 +1,148 @@
+#include "pack/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pack/sidecars.h"
+
+/* One variant that is given instead of chosen. */
+static enum uqff_code take_given(struct uqff_pack_plan *plan, const struct pack_given *given,
+                                 struct uqff_error *err) {
+    plan->variant_count = 1;
+    plan->quants = uqff_arena_array(&plan->arena, 1, sizeof *plan->quants);
+    if (plan->quants == NULL) {
+        return uqff_fail_memory(err);
+    }
+    struct uqff_quant *quant = &plan->quants[0];
+    if (strlen(given->name) >= sizeof quant->name) {
+        return uqff_fail(err, UQFF_E_NAME, UQFF_NO_OFFSET,
+                         "variant '%s': found a name of %zu bytes, expected at most %zu",
+                         given->name, strlen(given->name), sizeof quant->name - 1);
+    }
+    memcpy(quant->name, given->name, strlen(given->name) + 1);
+    quant->recipe = given->recipe;
+    quant->type = given->type;
+    quant->family = UQFF_QUANT_UNIFORM;
+    quant->file_type = -1;
+    return UQFF_OK;
+}
+
+static enum uqff_code check_options(const struct uqff_pack_options *options,
+                                    struct uqff_error *err) {
+    unsigned alignment = options->alignment;
+    if (alignment != 0 && (alignment > 4096 || alignment < 8 || (alignment & (alignment - 1)) != 0)) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "alignment %u: expected a power of two from 8 to 4096", alignment);
+    }
+    if (options->include_count > 0 && options->exclude_count > 0) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "weights of the importance matrix can be included or excluded, not both");
+    }
+    return UQFF_OK;
+}
+
+enum uqff_code pack_plan_make(const struct uqff_model *model,
+                              const struct uqff_pack_options *options,
+                              const struct pack_given *given, struct uqff_pack_plan **out,
+                              struct uqff_error *err) {
+    enum uqff_code code = check_options(options, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    struct uqff_pack_plan *plan = uqff_alloc_array(1, sizeof *plan);
+    if (plan == NULL) {
+        return uqff_fail_memory(err);
+    }
+    plan->model = model;
+    plan->options = *options;
+    plan->beside = options->format == UQFF_PACK_MISTRALRS || options->sidecars;
+    code = pack_plan_place(plan, err);
+    if (code == UQFF_OK) {
+        code = given != NULL ? take_given(plan, given, err) : pack_plan_quants(plan, err);
+    }
+    if (code == UQFF_OK) {
+        code = pack_plan_importance(plan, err);
+    }
+    if (code == UQFF_OK) {
+        code = pack_plan_types(plan, given, err);
+    }
+    if (code == UQFF_OK) {
+        code = pack_plan_spec(plan, err);
+    }
+    if (code == UQFF_OK && plan->beside) {
+        code = sidecars_plan(plan, err);
+    }
+    if (code == UQFF_OK) {
+        code = pack_plan_files(plan, err);
+    }
+    if (code != UQFF_OK) {
+        uqff_pack_plan_free(plan);
+        return code;
+    }
+    *out = plan;
+    return UQFF_OK;
+}
+
+enum uqff_code uqff_pack_plan_new(const struct uqff_model *model,
+                                  const struct uqff_pack_options *options,
+                                  struct uqff_pack_plan **out, struct uqff_error *err) {
+    return pack_plan_make(model, options, NULL, out, err);
+}
+
+void uqff_pack_plan_free(struct uqff_pack_plan *plan) {
+    if (plan == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < plan->output_count; i++) {
+        uqff_container_plan_free(plan->outputs[i].plan);
+    }
+    uqff_st_layout_free(plan->residual_file.layout);
+    uqff_imatrix_close(plan->imatrix);
+    uqff_arena_free(&plan->arena);
+    uqff_free(plan);
+}
+
+size_t uqff_pack_plan_file_count(const struct uqff_pack_plan *plan) {
+    return plan->file_count;
+}
+
+struct uqff_pack_file uqff_pack_plan_file(const struct uqff_pack_plan *plan, size_t i) {
+    return plan->files[i];
+}
+
+size_t uqff_pack_plan_variant_count(const struct uqff_pack_plan *plan) {
+    return plan->variant_count;
+}
+
+const struct uqff_pack_variant *uqff_pack_plan_variant(const struct uqff_pack_plan *plan,
+                                                       size_t i) {
+    return &plan->variants[i];
+}
+
+struct uqff_choice uqff_pack_plan_choice(const struct uqff_pack_plan *plan, size_t variant,
+                                         size_t module) {
+    return plan->choices[variant][module];
+}
+
+uint64_t uqff_pack_plan_bytes(const struct uqff_pack_plan *plan, size_t variant, size_t module) {
+    const struct uqff_model_module *info = uqff_model_module(plan->model, module);
+    uint64_t bytes = 0;
+    /* Was computed without an error when the plan was made. */
+    if (uqff_tensor_bytes(plan->types[variant][module], info->shape, info->rank, &bytes, NULL) !=
+        UQFF_OK) {
+        return 0;
+    }
+    return bytes;
+}
+
+uint64_t uqff_pack_plan_shared_bytes(const struct uqff_pack_plan *plan) {
+    return plan->shared_bytes;
+}
+
+uint64_t uqff_pack_plan_residual_bytes(const struct uqff_pack_plan *plan) {
+    return plan->residual_bytes;
+}
+
+uint64_t uqff_pack_plan_asset_bytes(const struct uqff_pack_plan *plan) {
+    return plan->asset_bytes;
+}

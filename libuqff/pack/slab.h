@@ -1,0 +1,128 @@
+/*
+ * The engine of packing. A job is a list of what shall be read from a model; each item is read once,
+ * turned into float32 once, encoded in every form that somebody asked for, and appended wherever that
+ * form is wanted. Memory is bounded by two slabs, whatever the size of the model:
+ *
+ *     model --read, decode, scan, encode--> slab A      (chunks of rows, on all threads)
+ *                                           slab B --append, hash--> outputs   (at the same time)
+ *
+ * A slab holds as many rows of as many items as fit. While one is filled the other is emptied, then
+ * they change places. Each row is encoded by itself, so neither the number of threads nor the size of
+ * a slab can change a byte.
+ */
+#ifndef UQFF_PACK_SLAB_H
+#define UQFF_PACK_SLAB_H
+
+#include "uqff/pack.h"
+
+/* Takes the next n bytes of an entry. Called for different entries from different threads. */
+typedef enum uqff_code slab_append(void *place, size_t entry, const void *bytes, size_t n,
+                                   struct uqff_error *err);
+
+struct slab_target {
+    slab_append *append;
+    void *place;
+    size_t entry;
+};
+
+/* One encoding of an item. */
+struct slab_form {
+    uint32_t type;
+    bool raw;           /* the source's own bytes */
+    uint64_t row_bytes; /* of one row so encoded */
+    struct slab_target *targets;
+    size_t target_count, target_capacity;
+};
+
+/* Rows from `first_row` on are the whole of a source tensor, in its own order. */
+struct slab_part {
+    uint64_t first_row;
+    size_t tensor;
+};
+
+enum slab_kind {
+    SLAB_MODULE, /* rows of a module */
+    SLAB_FLOATS, /* rows of a tensor, as float32 */
+    SLAB_BYTES,  /* bytes of a tensor: a row is one byte */
+};
+
+struct slab_item {
+    enum slab_kind kind;
+    size_t index;       /* of the module, or of the tensor */
+    const char *name;   /* for messages */
+    uint64_t rows, columns;
+    uint32_t type;      /* of raw rows; UQFF_NO_TYPE when rows are to be had as float32 only */
+    uint64_t raw_bytes; /* of a raw row; 0 with UQFF_NO_TYPE */
+    bool decode;        /* rows become float32, to be scanned and perhaps encoded */
+    struct slab_form *forms;
+    size_t form_count, form_capacity;
+    uint64_t row_cost;        /* bytes that a row takes in a slab */
+    const float *importance;  /* one vector a matrix, or NULL */
+    uint64_t rows_per_matrix; /* with importance */
+    const struct slab_part *parts; /* what to hash as it passes by; NULL: nothing */
+    size_t part_count;
+
+    /* While running. */
+    uint64_t next_row;
+    struct uqff_hasher *hasher;
+    size_t part; /* that is being hashed */
+    uint64_t nonfinite, first_nonfinite;
+};
+
+struct slab_job {
+    const struct uqff_model *model;
+    struct uqff_arena arena;
+    struct slab_item *items; /* residual tensors, biases, modules, then what is only hashed */
+    size_t count;
+    size_t module_count;
+    size_t *modules, *biases, *tensors; /* item of a module, a module's bias, a tensor; UQFF_NONE */
+    bool want_digests;
+    struct uqff_digest *digests; /* of every tensor, complete after the run */
+    bool *streamed;              /* the tensor's digest is taken while its rows pass by */
+};
+
+struct slab_options {
+    uint64_t memory;  /* bytes for everything that grows with rows; 0: 256 MiB */
+    unsigned threads; /* 0: all available */
+    bool allow_nonfinite;
+    const char *stage; /* for progress */
+    const struct uqff_warner *warner;
+};
+
+/* An empty job. With `digests` every tensor of the model is hashed as well, in passing where its bytes
+ * are read in order anyway. The model must outlive the job. */
+enum uqff_code slab_job_new(const struct uqff_model *model, bool digests, struct slab_job **out,
+                            struct uqff_error *err);
+void slab_job_free(struct slab_job *job);
+
+/* Ask for a module, its bias, or the bytes of a tensor in some form at some place. */
+enum uqff_code slab_job_module(struct slab_job *job, size_t module, uint32_t type,
+                               const struct slab_target *target, struct uqff_error *err);
+enum uqff_code slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
+                             const struct slab_target *target, struct uqff_error *err);
+enum uqff_code slab_job_tensor(struct slab_job *job, size_t tensor,
+                               const struct slab_target *target, struct uqff_error *err);
+/* Importance of a module's columns: one vector of `columns` a matrix, `matrices` of them. Borrowed. */
+void slab_job_importance(struct slab_job *job, size_t module, const float *values,
+                         uint64_t matrices);
+
+/* Reads, encodes, appends and hashes everything. Called once. */
+enum uqff_code slab_job_run(struct slab_job *job, const struct slab_options *options,
+                            const struct uqff_progress *progress, struct uqff_error *err);
+
+/* Completes the list of items: what is decoded, what is hashed. The first step of the run. */
+enum uqff_code slab_job_complete(struct slab_job *job, struct uqff_error *err);
+
+/* How the memory is shared out. Fails unless it holds two slabs of the longest row. */
+struct slab_sizes {
+    unsigned threads;
+    uint64_t chunk_floats; /* of a thread's float32 scratch */
+    uint64_t capacity;     /* bytes of a slab */
+};
+enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
+                              struct slab_sizes *out, struct uqff_error *err);
+
+/* Bytes of source that an item reads. */
+uint64_t slab_item_bytes(const struct slab_item *item);
+
+#endif
