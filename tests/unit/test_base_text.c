@@ -222,7 +222,7 @@ static void test_codes(void **state) {
     assert_string_equal(uqff_code_name((enum uqff_code)9999), "unnamed");
     assert_int_equal(uqff_code_family(UQFF_OK), UQFF_FAMILY_OK);
     assert_int_equal(uqff_code_family(UQFF_E_EXISTS), UQFF_FAMILY_USAGE);
-    assert_int_equal(uqff_code_family(UQFF_E_LIMIT), UQFF_FAMILY_RESOURCE);
+    assert_int_equal(uqff_code_family(UQFF_E_LIMIT), UQFF_FAMILY_INPUT);
     assert_int_equal(uqff_code_family(UQFF_E_NO_SPACE), UQFF_FAMILY_IO);
     assert_int_equal(uqff_code_family(UQFF_E_VERSION), UQFF_FAMILY_INPUT);
     assert_int_equal(uqff_code_family(UQFF_E_NETWORK), UQFF_FAMILY_NETWORK);
