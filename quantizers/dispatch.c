@@ -55,8 +55,7 @@ const struct uqff_kernels uqff_kernels_ref = {
     .find_nonfinite = uqff_ref_find_nonfinite,
 };
 
-/* ---- level in use
- * ------------------------------------------------------------------------------------ */
+/* ---- level in use --------------------------------------------------------------------------- */
 
 /* The table of each level; NULL where this build has none. */
 static const struct uqff_kernels *const tables[] = {
@@ -100,8 +99,7 @@ enum uqff_code uqff_cpu_set_level(enum uqff_cpu_level level, struct uqff_error *
     return UQFF_OK;
 }
 
-/* ---- calls
- * -------------------------------------------------------------------------------------------- */
+/* ---- calls ---------------------------------------------------------------------------------- */
 
 /* Checks that n elements of the type are whole blocks and that it has what `flag` says. */
 static enum uqff_code check(uint32_t type, size_t n, unsigned flag, const char *what,

@@ -44,7 +44,7 @@ float uqff_iq4_search(const float *x, const float *w) {
     }
     float lowest = (float)uqff_iq4_values[0];
     struct fit fit = fit_values(x, w, 1.0f / (-smax / lowest));
-    float d = fit.sumq2 > 0.0f ? fit.sumqx / fit.sumq2 : 0.0f;
+    float d = fit.sumq2 != 0.0f ? fit.sumqx / fit.sumq2 : 0.0f;
     float best = d * fit.sumqx;
     for (int s = -7; s <= 7; s++) {
         fit = fit_values(x, w, ((float)s + lowest) / smax);

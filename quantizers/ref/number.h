@@ -2,9 +2,10 @@
  * Numbers: the bits of a float, f16 and bf16, and the conversions from float to integer that the
  * quantizers use. Private to quantizers/.
  *
- * Nothing here depends on libm, and every function is defined for every input, NaN and infinities
- * included: finite weights can lead to both on the way (a sum of squares overflows, an inverse
- * overflows), and C leaves a conversion to int undefined there.
+ * Nothing here depends on libm, and unless it says otherwise a function is defined for every input,
+ * NaN and infinities included: finite weights can lead to both on the way (a sum of squares
+ * overflows, an inverse overflows), and C leaves a conversion to int undefined there. Arithmetic is
+ * that of IEEE 754, C's Annex F: dividing by zero gives infinity.
  */
 #ifndef UQFF_REF_NUMBER_H
 #define UQFF_REF_NUMBER_H
@@ -145,8 +146,7 @@ static inline float inverse(float v) {
     return is_finite(r) ? r : 0.0f;
 }
 
-/* ---- extremes of a group
- * -------------------------------------------------------------------------- */
+/* ---- extremes of a group -------------------------------------------------------------------- */
 
 /* The largest magnitude, compared by its bits: without a sign these order like the numbers, and
  * unlike them without exceptions. NaN comes out above infinity, so that what became of a group
@@ -195,8 +195,7 @@ static inline struct range range_of(int n, const float *x) {
     return range;
 }
 
-/* ---- sums
- * ----------------------------------------------------------------------------------------- */
+/* ---- sums ----------------------------------------------------------------------------------- */
 
 /* All run in index order, each over its own loop: a compiler that runs two sums of one loop in the
  * lanes of a vector computes on garbage in the others, and is slow where that is subnormal. */

@@ -9,9 +9,6 @@
 
 #include "number.h"
 
-/* ---- QX
- * ------------------------------------------------------------------------------------------ */
-
 /* The best scale for given codes l is sumlx / suml2; it leaves the error Σ w·x² − sumlx²/suml2. */
 struct fit {
     float sumlx; /* Σ w·x·l */
@@ -21,6 +18,14 @@ struct fit {
 static struct fit fit_of(int n, const float *x, const float *w, const float *l) {
     return (struct fit){weighted_product(n, w, x, l), weighted_product(n, w, l, l)};
 }
+
+/* suml2 is never negative: it is 0 when no weight counts, and NaN when weights overflowed, and then
+ * the scale is NaN too. */
+static float best_scale(struct fit fit) {
+    return fit.suml2 != 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+}
+
+/* ---- QX ------------------------------------------------------------------------------------- */
 
 static struct fit qx_fit(int n, int nmax, const float *x, const float *w, float iscale) {
     float lo = (float)-nmax;
@@ -40,7 +45,7 @@ float uqff_search_qx(int n, int nmax, const float *x, const float *w, uint8_t *c
     }
     float best_iscale = (float)-nmax / smax;
     struct fit fit = qx_fit(n, nmax, x, w, best_iscale);
-    float scale = fit.suml2 != 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+    float scale = best_scale(fit);
     float best = scale * fit.sumlx;
 
     for (int s = -9; s <= 9; s++) {
@@ -62,8 +67,7 @@ float uqff_search_qx(int n, int nmax, const float *x, const float *w, uint8_t *c
     return scale;
 }
 
-/* ---- Q3
- * ------------------------------------------------------------------------------------------ */
+/* ---- Q3 ------------------------------------------------------------------------------------- */
 
 /* One sweep: for each element, takes it out of the sums, finds the code that suits the scale of the
  * others best, and keeps it if the fit improves. Returns whether any code changed. */
@@ -110,11 +114,10 @@ float uqff_search_q3(int n, int nmax, const float *x, uint8_t *codes) {
     for (int i = 0; i < n; i++) {
         codes[i] = (uint8_t)((int)l[i] + nmax);
     }
-    return fit.suml2 > 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+    return best_scale(fit);
 }
 
-/* ---- QKX
- * ----------------------------------------------------------------------------------------- */
+/* ---- QKX ------------------------------------------------------------------------------------ */
 
 /* Σ w·e with e the error of scale·l + min, absolute or squared. */
 static float qkx_error(int n, const float *x, const float *w, const float *l, float scale,
@@ -185,8 +188,7 @@ float uqff_search_qkx(const struct uqff_qkx *how, int n, const float *x, const f
     return scale;
 }
 
-/* ---- QP
- * ------------------------------------------------------------------------------------------ */
+/* ---- QP ------------------------------------------------------------------------------------- */
 
 static float qp_error(int n, int nmax, const float *x, const float *w, float iscale) {
     float scale = 1.0f / iscale;
@@ -249,11 +251,10 @@ float uqff_search_qp(int n, int nmax, const float *x, const float *w, uint8_t *c
     for (int i = 0; i < n; i++) {
         codes[i] = (uint8_t)l[i];
     }
-    return fit.suml2 > 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
+    return best_scale(fit);
 }
 
-/* ---- around the searches
- * ---------------------------------------------------------------------------- */
+/* ---- around the searches -------------------------------------------------------------------- */
 
 float uqff_round_scales(int n, int nmax, const float *scales, uint8_t *codes) {
     float max = positive_maximum(n, scales);
