@@ -42,6 +42,12 @@ struct uqff_arch {
 /* By class ("LlamaForCausalLM"), model_type or general.architecture; NULL when unknown. */
 UQFF_API const struct uqff_arch *uqff_arch_find(const char *name);
 UQFF_API const struct uqff_arch *uqff_arch_table(size_t *count);
+/* The Hugging Face name, without ".weight", of one expert of a stacked module: for
+ * "model.layers.0.block_sparse_moe.experts.gate_proj" and expert 3 of Mixtral
+ * "model.layers.0.block_sparse_moe.experts.3.w1". Written as snprintf does; returns its length, or 0
+ * where the architecture (which may be NULL) keeps no experts apart. */
+UQFF_API size_t uqff_arch_expert_name(const struct uqff_arch *arch, const char *module,
+                                      uint64_t expert, char *out, size_t size);
 
 /* The role that llama.cpp sees in a GGUF tensor name ("blk.0.attn_v.weight" → ATTN_V). */
 UQFF_API enum uqff_role uqff_role_from_gguf_name(const char *name);

@@ -1,0 +1,372 @@
+/* config.json by the strict parser: what packing needs of it, kinds and ranges checked. Other keys
+ * may hold whatever JSON allows. */
+#include <math.h>
+#include <string.h>
+
+#include "model/internal.h"
+
+enum field_kind { FIELD_COUNT, FIELD_REAL, FIELD_TEXT, FIELD_TRUTH };
+
+/* Where a value stood: the outermost object wins over text_config, a key's first spelling over its
+ * later ones. */
+#define RANK_ABSENT 255u
+#define RANK_NESTED 100u
+
+struct field {
+    const char *key;
+    enum field_kind kind;
+    size_t offset;     /* in struct uqff_config */
+    uint64_t min, max; /* of a count; a real is finite and above 0 */
+};
+
+#define COUNT(key_, member_, min_, max_)                                                           \
+    { key_, FIELD_COUNT, offsetof(struct uqff_config, member_), min_, max_ }
+#define REAL(key_, member_)                                                                        \
+    { key_, FIELD_REAL, offsetof(struct uqff_config, member_), 0, 0 }
+#define TEXT(key_, member_)                                                                        \
+    { key_, FIELD_TEXT, offsetof(struct uqff_config, member_), 0, 0 }
+
+/* Upper limits are far above any model, and low enough that a product of two fits 64 bits. A key's
+ * other spellings follow it. */
+static const struct field fields[] = {
+    TEXT("model_type", model_type),
+    TEXT("torch_dtype", torch_dtype),
+    TEXT("dtype", torch_dtype),
+    COUNT("num_hidden_layers", layers, 1, 1u << 20),
+    COUNT("n_layer", layers, 1, 1u << 20),
+    COUNT("num_layers", layers, 1, 1u << 20),
+    COUNT("hidden_size", hidden, 1, 1u << 28),
+    COUNT("n_embd", hidden, 1, 1u << 28),
+    COUNT("d_model", hidden, 1, 1u << 28),
+    COUNT("intermediate_size", feed_forward, 0, 1u << 28),
+    COUNT("n_inner", feed_forward, 0, 1u << 28),
+    COUNT("num_attention_heads", heads, 1, 1u << 20),
+    COUNT("n_head", heads, 1, 1u << 20),
+    COUNT("num_key_value_heads", kv_heads, 1, 1u << 20),
+    COUNT("n_head_kv", kv_heads, 1, 1u << 20),
+    COUNT("head_dim", head_dim, 1, 1u << 20),
+    COUNT("vocab_size", vocabulary, 1, 1u << 31),
+    COUNT("num_local_experts", experts, 0, 1u << 20),
+    COUNT("num_experts", experts, 0, 1u << 20),
+    COUNT("n_routed_experts", experts, 0, 1u << 20),
+    COUNT("num_experts_per_tok", experts_used, 0, 1u << 20),
+    COUNT("num_experts_per_token", experts_used, 0, 1u << 20),
+    COUNT("experts_per_token", experts_used, 0, 1u << 20),
+    COUNT("max_position_embeddings", context, 0, UINT64_MAX),
+    COUNT("n_positions", context, 0, UINT64_MAX),
+    COUNT("n_ctx", context, 0, UINT64_MAX),
+    REAL("rms_norm_eps", rms_epsilon),
+    REAL("layer_norm_epsilon", rms_epsilon),
+    REAL("layer_norm_eps", rms_epsilon),
+    REAL("rope_theta", rope_theta),
+    {"tie_word_embeddings", FIELD_TRUTH, offsetof(struct uqff_config, tied), 0, 0},
+};
+#define FIELDS (sizeof fields / sizeof *fields)
+
+struct reader {
+    struct uqff_json *json;
+    struct uqff_arena *arena;
+    struct uqff_config *config;
+    unsigned rank[sizeof(struct uqff_config)]; /* of the value in each member, by its offset */
+    unsigned architectures_rank;
+};
+
+static void *member(struct reader *reader, const struct field *field) {
+    return (char *)reader->config + field->offset;
+}
+
+static enum uqff_code take_text(struct reader *reader, const struct uqff_json_event *event,
+                                const char **out, struct uqff_error *err) {
+    if (memchr(event->text, 0, event->length) != NULL) {
+        return uqff_json_unexpected(reader->json, event, "a name", "text without NUL", err);
+    }
+    *out = uqff_arena_copy(reader->arena, event->text, event->length);
+    return *out == NULL ? uqff_fail_memory(err) : UQFF_OK;
+}
+
+static enum uqff_code take_count(struct reader *reader, const struct field *field,
+                                 const struct uqff_json_event *event, struct uqff_error *err) {
+    if (event->kind != UQFF_JSON_NUMBER || !event->is_u64 || event->integer < field->min ||
+        event->integer > field->max) {
+        return uqff_json_unexpected(
+            reader->json, event, field->key,
+            field->min == 0 ? "an integer in its range" : "a positive integer in its range", err);
+    }
+    *(uint64_t *)member(reader, field) = event->integer;
+    return UQFF_OK;
+}
+
+static enum uqff_code take_real(struct reader *reader, const struct field *field,
+                                const struct uqff_json_event *event, struct uqff_error *err) {
+    double value = 0;
+    if (event->kind != UQFF_JSON_NUMBER) {
+        return uqff_json_unexpected(reader->json, event, field->key, "a number", err);
+    }
+    enum uqff_code code = uqff_json_double(reader->json, event, &value, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    if (!isfinite(value) || !(value > 0)) {
+        return uqff_json_unexpected(reader->json, event, field->key, "a number above 0", err);
+    }
+    *(double *)member(reader, field) = value;
+    return UQFF_OK;
+}
+
+static enum uqff_code take_field(struct reader *reader, const struct field *field,
+                                 const struct uqff_json_event *event, struct uqff_error *err) {
+    switch (field->kind) {
+    case FIELD_COUNT:
+        return take_count(reader, field, event, err);
+    case FIELD_REAL:
+        return take_real(reader, field, event, err);
+    case FIELD_TEXT:
+        if (event->kind != UQFF_JSON_STRING) {
+            return uqff_json_unexpected(reader->json, event, field->key, "a string", err);
+        }
+        return take_text(reader, event, (const char **)member(reader, field), err);
+    case FIELD_TRUTH:
+        break;
+    }
+    if (event->kind != UQFF_JSON_TRUE && event->kind != UQFF_JSON_FALSE) {
+        return uqff_json_unexpected(reader->json, event, field->key, "true or false", err);
+    }
+    *(bool *)member(reader, field) = event->kind == UQFF_JSON_TRUE;
+    return UQFF_OK;
+}
+
+/* A value behind a known key. null says nothing; neither does an array, which some architectures
+ * have in place of a number that is the same in all layers. */
+static enum uqff_code read_field(struct reader *reader, const struct field *field, unsigned rank,
+                                 struct uqff_error *err) {
+    struct uqff_json_event event;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind == UQFF_JSON_NULL) {
+        return code;
+    }
+    if (event.kind == UQFF_JSON_ARRAY && field->kind == FIELD_COUNT) {
+        return uqff_json_skip(reader->json, &event, err);
+    }
+    if (reader->rank[field->offset] <= rank) {
+        /* A value of lower rank is checked like any other and then dropped. */
+        struct uqff_config kept = *reader->config;
+        code = take_field(reader, field, &event, err);
+        *reader->config = kept;
+        return code;
+    }
+    code = take_field(reader, field, &event, err);
+    reader->rank[field->offset] = rank;
+    return code;
+}
+
+static enum uqff_code read_architectures(struct reader *reader, unsigned rank,
+                                         struct uqff_error *err) {
+    struct uqff_json_event event;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind == UQFF_JSON_NULL) {
+        return code;
+    }
+    if (event.kind != UQFF_JSON_ARRAY) {
+        return uqff_json_unexpected(reader->json, &event, "architectures", "an array", err);
+    }
+    for (bool first = true;; first = false) {
+        code = uqff_json_next(reader->json, &event, err);
+        if (code != UQFF_OK || event.kind == UQFF_JSON_ARRAY_END) {
+            return code;
+        }
+        if (event.kind != UQFF_JSON_STRING) {
+            return uqff_json_unexpected(reader->json, &event, "architectures", "a string", err);
+        }
+        if (first && rank < reader->architectures_rank) {
+            reader->architectures_rank = rank;
+            code = take_text(reader, &event, &reader->config->architecture, err);
+            if (code != UQFF_OK) {
+                return code;
+            }
+        }
+    }
+}
+
+static enum uqff_code read_object(struct reader *reader, unsigned rank, struct uqff_error *err);
+
+/* Newer files keep the rotation's base in rope_parameters, or there once for each kind of layer. */
+static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqff_error *err) {
+    struct uqff_json_event event;
+    bool done;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind != UQFF_JSON_OBJECT) {
+        return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+    }
+    for (;;) {
+        code = uqff_json_member(reader->json, &event, &done, err);
+        if (code != UQFF_OK || done) {
+            return code;
+        }
+        if (event.length == 10 && memcmp(event.text, "rope_theta", 10) == 0) {
+            const struct field theta = REAL("rope_theta", rope_theta);
+            code = read_field(reader, &theta, rank + 50, err);
+        } else if (event.length == 14 && memcmp(event.text, "full_attention", 14) == 0) {
+            code = read_rope(reader, rank + 1, err);
+        } else {
+            code = uqff_json_next(reader->json, &event, err);
+            code = code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+        }
+        if (code != UQFF_OK) {
+            return code;
+        }
+    }
+}
+
+static bool is_key(const struct uqff_json_event *event, const char *key) {
+    return strlen(key) == event->length && memcmp(event->text, key, event->length) == 0;
+}
+
+static enum uqff_code read_layout(struct reader *reader, struct uqff_error *err) {
+    struct uqff_json_event event;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    reader->config->rotary_adjacent = event.kind == UQFF_JSON_STRING && is_key(&event, "adjacent");
+    return uqff_json_skip(reader->json, &event, err);
+}
+
+static enum uqff_code read_nested(struct reader *reader, struct uqff_error *err) {
+    struct uqff_json_event event;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind == UQFF_JSON_NULL) {
+        return code;
+    }
+    if (event.kind != UQFF_JSON_OBJECT) {
+        return uqff_json_unexpected(reader->json, &event, "text_config", "an object", err);
+    }
+    return read_object(reader, RANK_NESTED, err);
+}
+
+static enum uqff_code read_member(struct reader *reader, const struct uqff_json_event *key,
+                                  unsigned rank, struct uqff_error *err) {
+    struct uqff_json_event event;
+    if (is_key(key, "architectures")) {
+        return read_architectures(reader, rank, err);
+    }
+    if (is_key(key, "rope_parameters")) {
+        return read_rope(reader, rank, err);
+    }
+    if (is_key(key, "_mistralrs_qk_rope_layout")) {
+        return read_layout(reader, err);
+    }
+    if (rank < RANK_NESTED && is_key(key, "text_config")) {
+        return read_nested(reader, err);
+    }
+    for (size_t i = 0; i < FIELDS; i++) {
+        if (is_key(key, fields[i].key)) {
+            return read_field(reader, &fields[i], rank + (unsigned)i, err);
+        }
+    }
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+}
+
+/* The members of an object whose '{' was read. */
+static enum uqff_code read_object(struct reader *reader, unsigned rank, struct uqff_error *err) {
+    for (;;) {
+        struct uqff_json_event key;
+        bool done;
+        enum uqff_code code = uqff_json_member(reader->json, &key, &done, err);
+        if (code != UQFF_OK || done) {
+            return code;
+        }
+        code = read_member(reader, &key, rank, err);
+        if (code != UQFF_OK) {
+            return code;
+        }
+    }
+}
+
+enum uqff_code uqff_model_parse_config(const char *json, size_t size, const char *where,
+                                       struct uqff_arena *arena, struct uqff_config *out,
+                                       bool *tied_given, struct uqff_error *err) {
+    struct uqff_config config = {.architecture = "", .model_type = "", .torch_dtype = ""};
+    struct reader reader = {.arena = arena, .config = &config};
+    struct uqff_json_event event;
+    memset(reader.rank, 0, sizeof reader.rank);
+    for (size_t i = 0; i < sizeof reader.rank / sizeof *reader.rank; i++) {
+        reader.rank[i] = RANK_ABSENT;
+    }
+    reader.architectures_rank = RANK_ABSENT;
+    enum uqff_code code = uqff_json_open(json, size, where, 0, 0, &reader.json, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    code = uqff_json_expect(reader.json, UQFF_JSON_OBJECT, "the configuration", &event, err);
+    if (code == UQFF_OK) {
+        code = read_object(&reader, 0, err);
+    }
+    if (code == UQFF_OK) {
+        code = uqff_json_expect(reader.json, UQFF_JSON_END, "the configuration", &event, err);
+    }
+    if (code == UQFF_OK) {
+        *tied_given = reader.rank[offsetof(struct uqff_config, tied)] != RANK_ABSENT;
+        *out = config;
+    }
+    uqff_json_close(reader.json);
+    return code;
+}
+
+/* The class is the surer name: model_type is also a vision model's, or a fork's own. */
+const struct uqff_arch *uqff_model_config_arch(const struct uqff_config *config) {
+    const struct uqff_arch *arch = uqff_arch_find(config->architecture);
+    return arch != NULL ? arch : uqff_arch_find(config->model_type);
+}
+
+enum uqff_code uqff_config_parse(const char *json, size_t size, const char *where,
+                                 struct uqff_arena *arena, struct uqff_config *out,
+                                 struct uqff_error *err) {
+    struct uqff_config config;
+    bool tied_given;
+    enum uqff_code code =
+        uqff_model_parse_config(json, size, where, arena, &config, &tied_given, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    if (!tied_given) {
+        const struct uqff_arch *arch = uqff_model_config_arch(&config);
+        config.tied = arch != NULL && arch->tied_by_default;
+    }
+    *out = config;
+    return UQFF_OK;
+}
+
+enum uqff_code uqff_model_take_config(struct uqff_model *model, const char *json, size_t size,
+                                      const char *where, struct uqff_error *err) {
+    enum uqff_code code = uqff_model_parse_config(json, size, where, &model->arena, &model->config,
+                                                  &model->tied_given, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    model->arch = uqff_model_config_arch(&model->config);
+    return UQFF_OK;
+}
+
+enum uqff_code uqff_model_load_config(struct uqff_model *model, bool *found,
+                                      struct uqff_error *err) {
+    struct uqff_source *source = NULL;
+    char *json = NULL;
+    size_t size;
+    *found = false;
+    enum uqff_code code = uqff_source_open_in(model->directory, "config.json", 11, &source, err);
+    if (code == UQFF_E_NOT_FOUND) {
+        return UQFF_OK;
+    }
+    if (code != UQFF_OK) {
+        return code;
+    }
+    code = uqff_source_read_all(source, UQFF_CONFIG_LIMIT, &json, &size, err);
+    if (code == UQFF_OK) {
+        *found = true;
+        code = uqff_model_take_config(model, json, size, uqff_source_name(source), err);
+    }
+    uqff_free(json);
+    uqff_source_close(source);
+    return code;
+}

@@ -1,0 +1,30 @@
+/* An importance matrix being read. Private to the files imatrix*.c. */
+#ifndef UQFF_MODEL_IMATRIX_H
+#define UQFF_MODEL_IMATRIX_H
+
+#include "uqff/model.h"
+
+struct uqff_imatrix {
+    struct uqff_arena arena;
+    struct uqff_imatrix_entry *entries; /* by name, once all are read */
+    size_t count, capacity;
+    const char *dataset;
+    uint64_t chunks;
+    struct uqff_digest digest;
+};
+
+/* Appends an entry with room for its values, which are then filled through *values. */
+enum uqff_code uqff_imatrix_add(struct uqff_imatrix *imatrix, const char *name, uint64_t matrices,
+                                uint64_t columns, float **values, struct uqff_error *err);
+/* Little-endian float32 from a source. */
+enum uqff_code uqff_imatrix_floats(struct uqff_source *source, uint64_t offset, float *out,
+                                   size_t n, struct uqff_error *err);
+
+enum uqff_code uqff_imatrix_read_gguf(struct uqff_imatrix *imatrix, struct uqff_source *source,
+                                      struct uqff_error *err);
+enum uqff_code uqff_imatrix_read_dat(struct uqff_imatrix *imatrix, struct uqff_source *source,
+                                     struct uqff_error *err);
+enum uqff_code uqff_imatrix_read_cimatrix(struct uqff_imatrix *imatrix, struct uqff_source *source,
+                                          struct uqff_error *err);
+
+#endif
