@@ -62,7 +62,8 @@ struct uqff_module {
     const uint64_t *shape; /* logical dimensions, outermost first */
     uint64_t weights;      /* product of the shape */
     bool has_bias;
-    struct uqff_entry bias; /* as the default variant has it */
+    struct uqff_entry bias; /* as the default variant has it; without one, the source's, which is
+                               also the residual tensor "<name>.bias" */
     size_t first_blob, blob_count; /* its blobs are consecutive in the list of blobs */
 };
 
@@ -94,7 +95,8 @@ struct uqff_container_options {
     bool allow_newer_minor; /* read a UQFF minor version above 2 */
 };
 
-/* True when a file name has the form STEM-DIGITS.uqff; then *stem_length and *number are set. */
+/* True when a file name has the form STEM-DIGITS.uqff (no leading zeros); then *stem_length and
+ * *number are set. */
 UQFF_API bool uqff_shard_name_parse(const char *name, size_t *stem_length, uint64_t *number);
 
 /* Opens a .uqff file, or the whole set STEM-0.uqff, STEM-1.uqff, … when `path` is one of its shards
@@ -105,6 +107,14 @@ UQFF_API enum uqff_code uqff_container_open(const char *path,
                                             const struct uqff_container_options *options,
                                             struct uqff_container **out,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* The same for shards that the caller has opened, shard 0 first: over HTTP, in memory, under other
+ * names. `paths` are the shards' names (copied); on success the container owns the sources and
+ * closes them, on failure the caller keeps them. */
+UQFF_API enum uqff_code uqff_container_open_sources(const char *const *paths,
+                                                    struct uqff_source **sources, size_t count,
+                                                    const struct uqff_container_options *options,
+                                                    struct uqff_container **out,
+                                                    struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_container_close(struct uqff_container *container);
 
 UQFF_API bool uqff_container_is_multi(const struct uqff_container *container);
@@ -157,7 +167,9 @@ UQFF_API bool uqff_container_header_digest(const struct uqff_container *containe
 
 /* ---- planning a container -------------------------------------------------------------------------- */
 
-/* What a container shall hold. All names and arrays are borrowed until the plan is freed. */
+/* What a container shall hold. All names and arrays are borrowed until the plan is freed.
+ *
+ * A side file that compresses better than 200:1 is planned raw: no reader would inflate it. */
 struct uqff_spec_module {
     const char *name;
     unsigned rank; /* 1 to 3; 2 or 3 for block types */
@@ -220,7 +232,8 @@ enum uqff_plan_kind {
     UQFF_PLAN_FIXED,    /* version scalars, side entries, padding: content known from the plan */
     UQFF_PLAN_BIAS,     /* `index`: module; to be written in `type` */
     UQFF_PLAN_RESIDUAL, /* `index`: residual tensor */
-    UQFF_PLAN_RESIDUAL_BIAS, /* `index`: module; the source's bias as it is */
+    UQFF_PLAN_RESIDUAL_BIAS, /* `index`: module; the source's bias as it is, in `type`: of those
+                                with bias_kept_exactly, and of all in a file without a default */
     UQFF_PLAN_ASSET,    /* `index`: asset */
     UQFF_PLAN_BLOB,     /* `index`: module; `type` says how encoded */
     UQFF_PLAN_DIGESTS,  /* written by the writer itself */
