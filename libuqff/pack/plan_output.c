@@ -90,7 +90,7 @@ static enum uqff_code add_file(struct uqff_pack_plan *plan, const char *name, ui
 }
 
 /* Shards of the same stem that a reader would take for a part of this set: those of an older, longer
- * one. Their presence is refused even when overwriting, as nobody named them for that. */
+ * one. Overwriting removes them, so they must not be what is read. */
 static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
                                        const struct pack_output *output, struct uqff_error *err) {
     struct uqff_arena arena = {0};
@@ -113,9 +113,10 @@ static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
             k++;
         }
         if (k == shards) {
-            code = uqff_fail(err, UQFF_E_EXISTS, UQFF_NO_OFFSET,
-                             "%s: holds '%s' of another set of the same name; remove that first",
-                             plan->directory, names[i]);
+            char *path = uqff_path_join(plan->directory, names[i]);
+            code = path == NULL ? uqff_fail_memory(err)
+                                : pack_check_path(plan->model, path, plan->options.overwrite, err);
+            uqff_free(path);
         }
     }
     uqff_arena_free(&arena);

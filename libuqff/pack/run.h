@@ -29,6 +29,7 @@ enum uqff_code run_tensors_append(void *tensors, size_t entry, const void *bytes
  * complete. */
 enum uqff_code run_tensors_finish(struct run_tensors *tensors, struct uqff_error *err);
 enum uqff_code run_tensors_publish(struct run_tensors *tensors, struct uqff_error *err);
+const char *run_tensors_path(const struct run_tensors *tensors); /* the final name */
 void run_tensors_free(struct run_tensors *tensors);
 
 /* ---- run_folder.c: a folder that gets files, or is left as it was ----------------------------------------- */

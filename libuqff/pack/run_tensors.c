@@ -94,6 +94,10 @@ enum uqff_code run_tensors_publish(struct run_tensors *tensors, struct uqff_erro
     return uqff_sink_publish(tensors->sink, err);
 }
 
+const char *run_tensors_path(const struct run_tensors *tensors) {
+    return uqff_sink_path(tensors->sink);
+}
+
 void run_tensors_free(struct run_tensors *tensors) {
     if (tensors != NULL) {
         uqff_sink_close(tensors->sink);

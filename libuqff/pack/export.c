@@ -1,0 +1,142 @@
+#include "pack/export.h"
+
+#include <string.h>
+
+/* ---- what the model shows ------------------------------------------------------------------------------------ */
+
+/* The type of most weights, which names an export that has no variant to be called after. */
+static uint32_t common_type(const struct uqff_model *model) {
+    uint32_t best = UQFF_NO_TYPE;
+    uint64_t most = 0;
+    for (size_t i = 0; i < uqff_model_module_count(model); i++) {
+        uint32_t type = uqff_model_module(model, i)->type;
+        uint64_t weights = 0;
+        for (size_t k = i; k < uqff_model_module_count(model); k++) {
+            const struct uqff_model_module *module = uqff_model_module(model, k);
+            weights += module->type == type ? module->rows * module->columns : 0;
+        }
+        /* A type's first occurrence counts all of its weights. */
+        if (weights > most) {
+            most = weights;
+            best = type;
+        }
+    }
+    return best;
+}
+
+void export_describe(const struct uqff_model *model, const char **name, const char **recipe,
+                     uint32_t *type) {
+    const struct uqff_container *container = uqff_model_container(model);
+    size_t index = uqff_model_variant(model);
+    if (container != NULL && index != UQFF_NONE) {
+        const struct uqff_variant *variant = uqff_container_variant(container, index);
+        *name = variant->name;
+        *recipe = variant->recipe;
+        *type = variant->type;
+        if (uqff_container_is_multi(container)) {
+            return;
+        }
+    }
+    uint32_t common = common_type(model);
+    if (container == NULL || index == UQFF_NONE) {
+        *recipe = "";
+        *name = uqff_type_label(common);
+    }
+    *type = common;
+}
+
+/* ---- mistral.rs ------------------------------------------------------------------------------------------------ */
+
+/* What the user had set when the file was packed goes along: everything that is not ours. */
+static enum uqff_code take_metadata(const struct uqff_model *model, struct uqff_arena *arena,
+                                    struct uqff_pack_options *pack, struct uqff_error *err) {
+    const struct uqff_container *container = uqff_model_container(model);
+    if (container == NULL) {
+        return UQFF_OK;
+    }
+    const struct uqff_safetensors *shard = uqff_container_shard(container, 0);
+    size_t count = uqff_safetensors_metadata_count(shard);
+    struct uqff_metadata_pair *pairs = uqff_arena_array(arena, count, sizeof *pairs);
+    if (pairs == NULL) {
+        return uqff_fail_memory(err);
+    }
+    pack->metadata = pairs;
+    for (size_t i = 0; i < count; i++) {
+        struct uqff_metadata_pair *pair = &pairs[pack->metadata_count];
+        size_t length = 0;
+        uqff_safetensors_metadata(shard, i, &pair->key, &pair->value, &length);
+        if (pair->key[0] != '\0' && strncmp(pair->key, "uqff.", 5) != 0) {
+            pack->metadata_count++;
+        }
+    }
+    return UQFF_OK;
+}
+
+static enum uqff_code export_plain(const struct uqff_model *model, const char *directory,
+                                   const struct uqff_export_options *options,
+                                   struct uqff_arena *arena, const struct uqff_progress *progress,
+                                   struct uqff_error *err) {
+    struct uqff_pack_options pack = {
+        .format = UQFF_PACK_MISTRALRS,
+        .output = directory,
+        .max_shard = options->max_shard,
+        .memory = options->memory,
+        .threads = options->threads,
+        .overwrite = options->overwrite,
+        /* What lies in a container was accepted when it was made. */
+        .allow_nonfinite = true,
+        .warner = options->warner,
+    };
+    struct pack_given given = {0};
+    size_t modules = uqff_model_module_count(model);
+    uint32_t *types = uqff_arena_array(arena, modules, sizeof *types);
+    if (types == NULL) {
+        return uqff_fail_memory(err);
+    }
+    for (size_t i = 0; i < modules; i++) {
+        const struct uqff_model_module *module = uqff_model_module(model, i);
+        types[i] = module->type;
+        if (module->type == UQFF_NO_TYPE) {
+            return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
+                             "%s: module '%s' has no single block or float type, so it cannot be "
+                             "exported as it is; pack it instead",
+                             uqff_model_path(model), module->name);
+        }
+    }
+    export_describe(model, &given.name, &given.recipe, &given.type);
+    given.types = types;
+    enum uqff_code code = take_metadata(model, arena, &pack, err);
+    struct uqff_pack_plan *plan = NULL;
+    if (code == UQFF_OK) {
+        code = pack_plan_make(model, &pack, &given, &plan, err);
+    }
+    if (code == UQFF_OK) {
+        code = uqff_pack_run(plan, progress, err);
+    }
+    uqff_pack_plan_free(plan);
+    return code;
+}
+
+/* ---- either --------------------------------------------------------------------------------------------------------- */
+
+enum uqff_code uqff_export(const struct uqff_model *model,
+                           const struct uqff_export_options *options,
+                           const struct uqff_progress *progress, struct uqff_error *err) {
+    struct uqff_arena arena = {0};
+    enum uqff_code code = UQFF_OK;
+    const char *directory = options->output, *name = NULL, *recipe = NULL;
+    uint32_t type = 0;
+    if (directory == NULL) {
+        export_describe(model, &name, &recipe, &type);
+        directory = uqff_arena_printf(&arena, "%s-%s", uqff_model_name(model), name);
+    }
+    if (directory == NULL) {
+        code = uqff_fail_memory(err);
+    } else if (options->format == UQFF_EXPORT_MISTRALRS) {
+        code = export_plain(model, directory, options, &arena, progress, err);
+    } else {
+        code = export_decoded(model, directory, options, progress, err);
+    }
+    uqff_arena_free(&arena);
+    return code;
+}
