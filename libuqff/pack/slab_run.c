@@ -10,6 +10,7 @@ enum {
     CHUNK_FLOATS = 65536,       /* rows that one task takes, unless a row is longer */
     CHUNK_BYTES = 1 << 20,      /* the same, for rows that are only copied */
     DEFAULT_MEMORY = 256 << 20,
+    USEFUL_SLAB = 32 << 20,     /* more would only put off writing what is encoded */
 };
 
 /* ---- slabs ------------------------------------------------------------------------------------------ */
@@ -148,6 +149,9 @@ enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_opti
         out->threads = left / scratch > 0 ? (unsigned)(left / scratch) : 1;
     }
     out->capacity = (memory - out->threads * scratch) / 2 & ~(uint64_t)(ALIGNMENT - 1);
+    /* `cost` is that of two slabs of one row each. */
+    uint64_t useful = cost / 2 > USEFUL_SLAB ? cost / 2 : USEFUL_SLAB;
+    out->capacity = out->capacity < useful ? out->capacity : useful;
     out->capacity = out->capacity < all ? out->capacity : align(all);
     if (!decode) {
         out->chunk_floats = 0;
