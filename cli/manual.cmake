@@ -1,0 +1,25 @@
+# Has the program UQFF write its man pages and completions under OUT. COMMANDS is what the pages are
+# installed for: it must be the program's own list.
+function(write_output file)
+    execute_process(COMMAND ${EMULATOR} ${UQFF} ${ARGN} OUTPUT_FILE ${file} RESULT_VARIABLE result)
+    if(NOT result EQUAL 0)
+        message(FATAL_ERROR "uqff ${ARGN}: exit code ${result}")
+    endif()
+endfunction()
+
+file(MAKE_DIRECTORY ${OUT}/man ${OUT}/completions)
+write_output(${OUT}/man/list help --list)
+file(STRINGS ${OUT}/man/list listed)
+file(REMOVE ${OUT}/man/list)
+list(SORT listed)
+if(NOT "${listed}" STREQUAL "${COMMANDS}")
+    message(FATAL_ERROR "cli/CMakeLists.txt lists ${COMMANDS}, the program has ${listed}")
+endif()
+
+write_output(${OUT}/man/uqff.1 help --man)
+foreach(command IN LISTS COMMANDS)
+    write_output(${OUT}/man/uqff-${command}.1 help --man ${command})
+endforeach()
+foreach(shell bash zsh fish)
+    write_output(${OUT}/completions/uqff.${shell} completion ${shell})
+endforeach()
