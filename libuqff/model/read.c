@@ -62,8 +62,8 @@ static void shuffle_mxfp4(unsigned char exponent, const unsigned char *in, unsig
     out[0] = exponent;
     for (unsigned j = 0; j < 16; j++) {
         unsigned shift = 4 * (j % 2);
-        unsigned low = in[j / 2] >> shift & 15u;
-        unsigned high = in[8 + j / 2] >> shift & 15u;
+        unsigned low = (unsigned)in[j / 2] >> shift & 15u;
+        unsigned high = (unsigned)in[8 + j / 2] >> shift & 15u;
         out[1 + j] = (unsigned char)(low | high << 4);
     }
 }
