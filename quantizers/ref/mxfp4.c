@@ -39,7 +39,7 @@ static uint8_t nearest_code(float x, float d) {
 
 static void encode(const float *x, unsigned char *y) {
     /* The exponent field of the largest magnitude is floor(log2) + 127; E2M1 reaches up to 6, whose
-     * exponent is 2. Magnitudes below 2^-125, zero among them, take the smallest scale. */
+     * exponent is 2. Magnitudes below 2^-124, zero among them, take the smallest scale. */
     unsigned exponent = float_bits(magnitude_maximum(LENGTH, x)) >> 23;
     unsigned e = exponent > 2 ? exponent - 2 : 0;
     float d = half_scale(e);

@@ -153,12 +153,42 @@ static void test_decode_activations(void **state) {
     free(all);
 }
 
+/* The vectors that spec/quantization.md works out by hand: x[k] = k - 16. */
+static void test_spec_vectors(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        size_t size;
+        unsigned char block[22];
+    } known[] = {
+        {UQFF_TYPE_Q4_0,
+         18,
+         {0x00, 0x40, 0x80, 0x91, 0x91, 0xa2, 0xa2, 0xb3, 0xb3, 0xc4, 0xc4, 0xd5, 0xd5, 0xe6, 0xe6,
+          0xf7, 0xf7, 0xf8}},
+        {UQFF_TYPE_Q5_0, 22, {0x00, 0x3c, 0x00, 0x00, 0xff, 0xff, 0x00, 0x11, 0x22, 0x33, 0x44,
+                              0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}},
+        {UQFF_TYPE_MXFP4,
+         17,
+         {0x81, 0x0e, 0x0e, 0x1d, 0x1d, 0x2d, 0x2d, 0x3c, 0x3c, 0x4c, 0x4b, 0x4b, 0x5a, 0x5a, 0x59,
+          0x59, 0x60}},
+    };
+    struct uqff_error err;
+    float x[32];
+    unsigned char block[22];
+    for (int k = 0; k < 32; k++) {
+        x[k] = (float)(k - 16);
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        assert_ok(uqff_quantize_row(known[i].type, x, block, 32, NULL, &err), &err);
+        assert_memory_equal(block, known[i].block, known[i].size);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encode),
-        cmocka_unit_test(test_encode_with_importance),
-        cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_decode_activations),
+        cmocka_unit_test(test_encode),       cmocka_unit_test(test_encode_with_importance),
+        cmocka_unit_test(test_decode),       cmocka_unit_test(test_decode_activations),
+        cmocka_unit_test(test_spec_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
