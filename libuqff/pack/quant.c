@@ -1,9 +1,7 @@
 /* quant: the names that a user may ask for, and what each stands for. */
 #include "pack/recipe.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static const char MISTRALRS_PREFIX[] = "mistralrs:";
 
@@ -100,7 +98,30 @@ bool uqff_type_is_packable(uint32_t type) {
            (info->flags & UQFF_TYPE_ACTIVATIONS_ONLY) == 0;
 }
 
-/* Case-insensitive comparison that passes over underscores: "Q4_K" and "q4k" are the same. */
+/* Quant names are ASCII; the C library's functions follow the locale. */
+static char lower(char c) {
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+bool uqff_quant_same_name(const char *a, const char *b) {
+    while (*a != '\0' && lower(*a) == lower(*b)) {
+        a++;
+        b++;
+    }
+    return lower(*a) == lower(*b);
+}
+
+/* The part behind "mistralrs:", or NULL. */
+static const char *behind_prefix(const char *text) {
+    for (size_t i = 0; MISTRALRS_PREFIX[i] != '\0'; i++) {
+        if (lower(text[i]) != MISTRALRS_PREFIX[i]) {
+            return NULL;
+        }
+    }
+    return text + sizeof MISTRALRS_PREFIX - 1;
+}
+
+/* Passes over underscores: "Q4_K" and "q4k" are the same. */
 static bool same_spelling(const char *a, const char *b) {
     for (;;) {
         while (*a == '_') {
@@ -109,25 +130,22 @@ static bool same_spelling(const char *a, const char *b) {
         while (*b == '_') {
             b++;
         }
-        if (*a == '\0' || *b == '\0') {
-            return *a == *b;
+        if (*a == '\0' || lower(*a) != lower(*b)) {
+            return lower(*a) == lower(*b);
         }
-        const char pair[2][2] = {{*a++, '\0'}, {*b++, '\0'}};
-        if (strcasecmp(pair[0], pair[1]) != 0) {
-            return false;
-        }
+        a++;
+        b++;
     }
 }
 
 static const struct mistralrs_type *find_mistralrs(const char *text) {
-    const size_t prefix = sizeof MISTRALRS_PREFIX - 1;
-    const bool prefixed = strncasecmp(text, MISTRALRS_PREFIX, prefix) == 0;
-    const char *spelling = prefixed ? text + prefix : text;
+    const char *spelling = behind_prefix(text);
     for (size_t i = 0; i < sizeof mistralrs_types / sizeof mistralrs_types[0]; i++) {
         const struct mistralrs_type *row = &mistralrs_types[i];
+        const char *own = row->recipe + sizeof MISTRALRS_PREFIX - 1;
         /* Without the prefix an underscore matters: "q4_k" is llama.cpp's. */
-        if (prefixed ? same_spelling(spelling, row->recipe + prefix)
-                     : row->bare && strcasecmp(spelling, row->recipe + prefix) == 0) {
+        if (spelling != NULL ? same_spelling(spelling, own)
+                             : row->bare && uqff_quant_same_name(text, own)) {
             return row;
         }
     }
@@ -135,10 +153,10 @@ static const struct mistralrs_type *find_mistralrs(const char *text) {
 }
 
 static bool is_foreign(const char *text) {
-    const size_t prefix = sizeof MISTRALRS_PREFIX - 1;
-    const char *spelling = strncasecmp(text, MISTRALRS_PREFIX, prefix) == 0 ? text + prefix : text;
+    const char *spelling = behind_prefix(text);
+    spelling = spelling != NULL ? spelling : text;
     for (size_t i = 0; i < sizeof foreign_types / sizeof foreign_types[0]; i++) {
-        if (strcasecmp(spelling, foreign_types[i]) == 0) {
+        if (uqff_quant_same_name(spelling, foreign_types[i])) {
             return true;
         }
     }
@@ -204,8 +222,7 @@ enum uqff_code uqff_quant_parse(const char *text, struct uqff_quant *out, struct
                          unstored ? "is for activations and is never stored" : "cannot be encoded");
     }
     for (size_t i = 0; text[i] != '\0'; i++) {
-        /* tolower() follows the locale; quant names are ASCII. */
-        quant.name[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] - 'A' + 'a' : text[i]);
+        quant.name[i] = lower(text[i]);
     }
     *out = quant;
     return UQFF_OK;

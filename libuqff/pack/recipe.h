@@ -57,6 +57,9 @@ struct file_type {
 const struct file_type *uqff_file_type_by_id(int id);
 const struct file_type *uqff_file_type_by_name(const char *name);
 
+/* Compares names of quants: ASCII, case ignored. */
+bool uqff_quant_same_name(const char *a, const char *b);
+
 /* True for a type that uqff_quantize_row encodes and that may stand in a file. */
 bool uqff_type_is_packable(uint32_t type);
 

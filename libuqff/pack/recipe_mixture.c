@@ -9,7 +9,6 @@
 #include "pack/recipe.h"
 
 #include <string.h>
-#include <strings.h>
 
 static const struct file_type file_types[] = {
     {"F32", NULL, FT_F32, UQFF_TYPE_F32},
@@ -61,8 +60,8 @@ const struct file_type *uqff_file_type_by_id(int id) {
 const struct file_type *uqff_file_type_by_name(const char *name) {
     for (size_t i = 0; i < sizeof file_types / sizeof file_types[0]; i++) {
         const struct file_type *row = &file_types[i];
-        if (strcasecmp(row->name, name) == 0 ||
-            (row->alias != NULL && strcasecmp(row->alias, name) == 0)) {
+        if (uqff_quant_same_name(row->name, name) ||
+            (row->alias != NULL && uqff_quant_same_name(row->alias, name))) {
             return row;
         }
     }
