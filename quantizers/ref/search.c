@@ -119,88 +119,105 @@ float uqff_search_q3(int n, int nmax, const float *x, uint8_t *codes) {
 
 /* ---- QKX ------------------------------------------------------------------------------------ */
 
-/* Σ w·e with e the error of scale·l + min, absolute or squared. */
-static float qkx_error(int n, const float *x, const float *w, const float *l, float scale,
-                       float min, bool absolute) {
-    float sum = 0.0f;
+/* x is near scale * l + min. */
+struct line {
+    float scale, min;
+};
+
+static void qkx_round(int n, const float *x, float iscale, float min, float nmax, float *l) {
     for (int i = 0; i < n; i++) {
-        float e = scale * l[i] + min - x[i];
-        sum += w[i] * (absolute ? fabsf(e) : e * e);
+        l[i] = nearest(iscale * (x[i] - min), 0.0f, nmax);
     }
-    return sum;
+}
+
+/* Weighted linear regression of x on l, with min held at 0 or below. False when the l do not
+ * determine a line. */
+static bool qkx_solve(int n, const float *x, const float *w, const float *l, float sum_w,
+                      float sum_x, struct line *line) {
+    float sum_l = weighted_sum(n, w, l);
+    float sum_l2 = weighted_product(n, w, l, l);
+    float sum_xl = weighted_product(n, w, l, x);
+    float determinant = sum_w * sum_l2 - sum_l * sum_l;
+    if (!(determinant > 0.0f)) {
+        return false;
+    }
+    line->scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
+    line->min = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
+    if (line->min > 0.0f) {
+        line->min = 0.0f;
+        line->scale = sum_xl / sum_l2;
+    }
+    return true;
+}
+
+/* Σ w·e with e the error of the line, absolute or squared. */
+static float qkx_error(int n, const float *x, const float *w, const float *l, struct line line,
+                       bool absolute) {
+    float total = 0.0f;
+    for (int i = 0; i < n; i++) {
+        float e = line.scale * l[i] + line.min - x[i];
+        total += w[i] * (absolute ? fabsf(e) : e * e);
+    }
+    return total;
 }
 
 float uqff_search_qkx(const struct uqff_qkx *how, int n, const float *x, const float *w,
                       uint8_t *codes, float *minimum) {
     float nmax = (float)how->nmax;
     struct range range = range_of(n, x);
-    float min = range.min > 0.0f ? 0.0f : range.min;
     float max = range.max;
-    float sum_w = sum(n, w);
-    float sum_x = weighted_sum(n, w, x);
-    if (max == min) {
+    struct line line = {0.0f, range.min > 0.0f ? 0.0f : range.min};
+    if (max == line.min) {
         memset(codes, 0, (size_t)n);
-        *minimum = -min;
+        *minimum = -line.min;
         return 0.0f;
     }
+    float sum_w = sum(n, w);
+    float sum_x = weighted_sum(n, w, x);
 
     float l[UQFF_GROUP_MAX];
-    float best_iscale = nmax / (max - min);
-    float best_base = min; /* what was taken from x before rounding */
-    float scale = 1.0f / best_iscale;
-    for (int i = 0; i < n; i++) {
-        l[i] = nearest(best_iscale * (x[i] - min), 0.0f, nmax);
-    }
-    float best = qkx_error(n, x, w, l, scale, min, how->absolute);
+    float best_iscale = nmax / (max - line.min);
+    float best_base = line.min; /* what was taken from x before rounding */
+    line.scale = 1.0f / best_iscale;
+    qkx_round(n, x, best_iscale, best_base, nmax, l);
+    float best = qkx_error(n, x, w, l, line, how->absolute);
 
     for (int s = 0; s <= how->nstep; s++) {
-        float iscale = (how->rmin + how->rdelta * (float)s + nmax) / (max - min);
-        for (int i = 0; i < n; i++) {
-            l[i] = nearest(iscale * (x[i] - min), 0.0f, nmax);
-        }
-        float sum_l = weighted_sum(n, w, l);
-        float sum_l2 = weighted_product(n, w, l, l);
-        float sum_xl = weighted_product(n, w, l, x);
-        /* Weighted linear regression of x on l. */
-        float determinant = sum_w * sum_l2 - sum_l * sum_l;
-        if (!(determinant > 0.0f)) {
+        float iscale = (how->rmin + how->rdelta * (float)s + nmax) / (max - line.min);
+        struct line trial;
+        qkx_round(n, x, iscale, line.min, nmax, l);
+        if (!qkx_solve(n, x, w, l, sum_w, sum_x, &trial)) {
             continue;
         }
-        float this_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-        float this_min = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-        if (this_min > 0.0f) {
-            this_min = 0.0f;
-            this_scale = sum_xl / sum_l2;
-        }
-        float error = qkx_error(n, x, w, l, this_scale, this_min, how->absolute);
+        float error = qkx_error(n, x, w, l, trial, how->absolute);
         if (error < best) {
             best = error;
             best_iscale = iscale;
-            best_base = min;
-            scale = this_scale;
-            min = this_min; /* the trials that follow start from here */
+            best_base = line.min;
+            line = trial; /* the trials that follow start from its minimum */
         }
     }
     for (int i = 0; i < n; i++) {
         codes[i] = (uint8_t)nearest_int(best_iscale * (x[i] - best_base), 0, how->nmax);
     }
-    *minimum = -min;
-    return scale;
+    *minimum = -line.min;
+    return line.scale;
 }
 
 /* ---- QP ------------------------------------------------------------------------------------- */
 
 static float qp_error(int n, int nmax, const float *x, const float *w, float iscale) {
     float scale = 1.0f / iscale;
-    float sum = 0.0f;
+    float total = 0.0f;
     for (int i = 0; i < n; i++) {
         float l = nearest(iscale * x[i], 0.0f, (float)nmax);
         float e = x[i] - scale * l;
-        sum += w[i] * e * e;
+        total += w[i] * e * e;
     }
-    return sum;
+    return total;
 }
 
+/* As q3_sweep, except for where it asks whether anything is left of suml2. */
 static bool qp_sweep(int n, int nmax, const float *x, const float *w, float *l, struct fit *fit) {
     bool changed = false;
     for (int i = 0; i < n; i++) {
