@@ -58,10 +58,13 @@ const struct uqff_kernels uqff_kernels_ref = {
 /* ---- level in use --------------------------------------------------------------------------- */
 
 /* The table of each level; NULL where this build has none. */
-static const struct uqff_kernels *const tables[] = {
+static const struct uqff_kernels *const tables[UQFF_CPU_NEON + 1] = {
     [UQFF_CPU_REF] = &uqff_kernels_ref,
-    [UQFF_CPU_AVX2] = NULL,
-    [UQFF_CPU_NEON] = NULL,
+#if defined(__x86_64__)
+    [UQFF_CPU_AVX2] = &uqff_kernels_avx2,
+#elif defined(__aarch64__)
+    [UQFF_CPU_NEON] = &uqff_kernels_neon,
+#endif
 };
 
 static const char *const level_names[] = {"ref", "avx2", "neon"};

@@ -40,6 +40,8 @@ struct uqff_kernels {
 };
 
 extern const struct uqff_kernels uqff_kernels_ref;
+extern const struct uqff_kernels uqff_kernels_avx2; /* on x86-64 */
+extern const struct uqff_kernels uqff_kernels_neon; /* on aarch64 */
 
 /* What the processor and its operating system support. */
 enum uqff_cpu_level uqff_cpu_detect(void);

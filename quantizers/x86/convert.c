@@ -1,0 +1,8 @@
+/* lanes/convert.h for AVX2. */
+#if defined(__x86_64__)
+
+#include "x86/unpack.h"
+
+#include "lanes/convert.h"
+
+#endif

@@ -1,0 +1,8 @@
+/* lanes/quantize_simple.h for AVX2. */
+#if defined(__x86_64__)
+
+#include "x86/unpack.h"
+
+#include "lanes/quantize_simple.h"
+
+#endif
