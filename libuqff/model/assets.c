@@ -75,8 +75,7 @@ static enum uqff_code add_file(struct uqff_model *model, const char *directory, 
                : uqff_model_add_asset(model, path, source, 0, uqff_source_size(source), err);
 }
 
-/* ---- modules.json
- * ----------------------------------------------------------------------------------- */
+/* ---- modules.json ---------------------------------------------------------------------------- */
 
 static enum uqff_code add_module_folder(struct uqff_model *model, const char *where,
                                         const struct uqff_json_event *event,
@@ -160,8 +159,7 @@ static enum uqff_code follow_modules(struct uqff_model *model, struct uqff_sourc
     return code;
 }
 
-/* ---- collecting
- * ---------------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------ */
 
 static int by_path(const void *a, const void *b) {
     return strcmp(((const struct asset *)a)->path, ((const struct asset *)b)->path);
@@ -233,8 +231,7 @@ enum uqff_code uqff_model_container_assets(struct uqff_model *model, struct uqff
     return UQFF_OK;
 }
 
-/* ---- the public functions
- * ---------------------------------------------------------------------------------- */
+/* ---- the public functions -------------------------------------------------------------------- */
 
 size_t uqff_model_asset_count(const struct uqff_model *model) {
     return model->asset_count;

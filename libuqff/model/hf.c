@@ -33,8 +33,7 @@ static bool find_sibling(const struct uqff_model *model, const char *name, size_
     return uqff_safetensors_set_find(model->set, sibling, out);
 }
 
-/* ---- MXFP4: X_blocks [.., rows, columns/32, 16] and X_scales [.., rows, columns/32]
- * --------------- */
+/* ---- MXFP4: X_blocks [.., rows, columns/32, 16] and X_scales [.., rows, columns/32] ---------- */
 
 static bool is_mxfp4_pair(const struct uqff_st_tensor *blocks,
                           const struct uqff_st_tensor *scales) {
@@ -77,8 +76,7 @@ static enum uqff_code fold_mxfp4(struct uqff_model *model, struct uqff_st_set_te
     return uqff_model_finish_tensor(t, err);
 }
 
-/* ---- FP8: X and X_scale_inv or X_scale
- * ---------------------------------------------------------------- */
+/* ---- FP8: X and X_scale_inv or X_scale ------------------------------------------------------- */
 
 static bool is_fp8(enum uqff_dtype dtype) {
     return dtype == UQFF_DTYPE_F8_E4M3 || dtype == UQFF_DTYPE_F8_E5M2;
@@ -183,8 +181,7 @@ static enum uqff_code fold_fp8(struct uqff_model *model, struct uqff_st_set_tens
     return uqff_model_finish_tensor(t, err);
 }
 
-/* ---- one tensor
- * ---------------------------------------------------------------------------------------- */
+/* ---- one tensor ------------------------------------------------------------------------------ */
 
 static enum uqff_code add_plain(struct uqff_model *model, struct uqff_st_set_tensor entry,
                                 struct uqff_error *err) {

@@ -46,8 +46,7 @@ enum uqff_code uqff_imatrix_floats(struct uqff_source *source, uint64_t offset, 
     return UQFF_OK;
 }
 
-/* ---- checks that hold for every form
- * ------------------------------------------------------------------ */
+/* ---- checks that hold for every form --------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b) {
     return strcmp(((const struct uqff_imatrix_entry *)a)->name,
@@ -112,8 +111,7 @@ static enum uqff_code take_digest(struct uqff_imatrix *imatrix, struct uqff_sour
     return code;
 }
 
-/* ---- opening
- * ---------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* A .dat begins with a 32-bit count and the length of a name, which is not 0; a .cimatrix with a
  * 64-bit count, whose upper half is, as no file holds 2^32 entries. */
@@ -165,8 +163,7 @@ void uqff_imatrix_close(struct uqff_imatrix *imatrix) {
     uqff_free(imatrix);
 }
 
-/* ---- using it
- * ---------------------------------------------------------------------------------------------- */
+/* ---- using it -------------------------------------------------------------------------------- */
 
 static bool holds_any(const char *name, const char *const *substrings, size_t count) {
     for (size_t i = 0; i < count; i++) {

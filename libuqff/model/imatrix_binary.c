@@ -99,8 +99,7 @@ static enum uqff_code take_values(struct uqff_imatrix *imatrix, struct cursor *c
     return code;
 }
 
-/* ---- .dat: i32 count; per entry i32 length, name, i32 calls, i32 count, f32 values
- * ------------------ */
+/* ---- .dat: i32 count; per entry i32 length, name, i32 calls, i32 count, f32 values ----------- */
 
 static enum uqff_code read_dat_entry(struct uqff_imatrix *imatrix, struct cursor *c,
                                      struct uqff_error *err) {
@@ -172,8 +171,7 @@ enum uqff_code uqff_imatrix_read_dat(struct uqff_imatrix *imatrix, struct uqff_s
     return code != UQFF_OK ? code : read_dat_tail(imatrix, &c, err);
 }
 
-/* ---- .cimatrix: u64 count; per entry u64 length, name, u64 count, f32 values
- * ------------------------- */
+/* ---- .cimatrix: u64 count; per entry u64 length, name, u64 count, f32 values ----------------- */
 
 static enum uqff_code read_cimatrix_entry(struct uqff_imatrix *imatrix, struct cursor *c,
                                           struct uqff_error *err) {

@@ -14,8 +14,7 @@ static bool ends_with(const char *name, const char *ending) {
     return n > m && memcmp(name + n - m, ending, m) == 0;
 }
 
-/* ---- keys
- * -------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static enum uqff_code fail_key(const struct uqff_gguf *file, const char *key, const char *expected,
                                struct uqff_error *err) {
@@ -77,8 +76,7 @@ static enum uqff_code read_keys(struct uqff_imatrix *imatrix, const struct uqff_
     return code != UQFF_OK ? code : read_count(file, "imatrix.chunk_size", &chunk_size, err);
 }
 
-/* ---- tensors
- * ----------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static enum uqff_code fail_tensor(const struct uqff_gguf *file, const char *name,
                                   enum uqff_code code, const char *what, struct uqff_error *err) {

@@ -16,9 +16,10 @@ enum rule_kind {
 };
 
 enum rule_flags {
-    RULE_BARE = 1 << 0,    /* the weight may also be called <hf>, and the bias <hf>_bias */
-    RULE_ROTATED = 1 << 1, /* a GGUF keeps the rows interleaved, within each of its heads */
-    RULE_SHIFTED = 1 << 2, /* a GGUF adds 1 to every value */
+    RULE_BARE = 1 << 0,       /* the weight may also be called <hf>, and the bias <hf>_bias */
+    RULE_ROTATED = 1 << 1,    /* a GGUF keeps the rows interleaved, within each of its heads */
+    RULE_SHIFTED = 1 << 2,    /* a GGUF adds 1 to every value */
+    RULE_TRANSPOSED = 1 << 3, /* under its bare name, floats have inputs before outputs */
 };
 
 /* One row: `{}` stands for the layer's number, `{e}` for the expert's. `gguf` has the same ending
@@ -183,7 +184,7 @@ enum uqff_code uqff_model_locate(const char *directory, const char *variant,
                                  const struct uqff_warner *warner, struct uqff_arena *arena,
                                  struct located *out, struct uqff_error *err);
 
-/* ---- building (build.c, modules.c) ----------------------------------------------------------- */
+/* ---- building (tensors.c, claims.c, modules.c) ----------------------------------------------- */
 
 /* Room for one more tensor, zeroed, with `stored_type` etc. to be filled. NULL: no memory, err set.
  */

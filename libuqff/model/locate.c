@@ -32,8 +32,7 @@ static const char *join(const struct directory *d, const char *name, struct uqff
     return path;
 }
 
-/* ---- UQFF
- * ---------------------------------------------------------------------------------------------- */
+/* ---- UQFF ------------------------------------------------------------------------------------ */
 
 static size_t stem_length(const char *name) {
     size_t stem;
@@ -163,8 +162,7 @@ static enum uqff_code locate_uqff(const struct directory *d, const char *quant, 
     return out->path == NULL ? UQFF_E_MEMORY : UQFF_OK;
 }
 
-/* ---- safetensors
- * ------------------------------------------------------------------------------------------ */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
 static bool is_weights(const char *name) {
     return ends_with(name, ".safetensors") && strcmp(name, "residual.safetensors") != 0;
@@ -235,9 +233,7 @@ static enum uqff_code locate_hf(const struct directory *d, struct located *out,
     return count == 1 ? take_hf(d, only, out, err) : fail_nothing(d, err);
 }
 
-/* ---- either
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- either ---------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_model_locate(const char *directory, const char *variant,
                                  const struct uqff_warner *warner, struct uqff_arena *arena,

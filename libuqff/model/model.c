@@ -15,8 +15,7 @@ const char *uqff_model_kind_name(enum uqff_model_kind kind) {
     return kind_names[kind];
 }
 
-/* ---- references
- * ----------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 static bool ends_with(const char *name, const char *ending) {
     size_t n = strlen(name), m = strlen(ending);
@@ -87,8 +86,7 @@ static enum uqff_code resolve(struct uqff_model *model, const char *variant, str
     return UQFF_OK;
 }
 
-/* ---- names
- * ------------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool is_digits(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -162,8 +160,7 @@ static enum uqff_code set_names(struct uqff_model *model, const struct located *
     return model->name == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- open and close
- * -------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static enum uqff_code open_located(struct uqff_model *model, const struct located *located,
                                    struct uqff_error *err) {
@@ -232,8 +229,7 @@ void uqff_model_close(struct uqff_model *model) {
     uqff_free(model);
 }
 
-/* ---- what it is
- * --------------------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 enum uqff_model_kind uqff_model_kind(const struct uqff_model *model) {
     return model->kind;

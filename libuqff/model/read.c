@@ -23,8 +23,7 @@ static uint64_t least(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-/* ---- rearranged bytes
- * ----------------------------------------------------------------------------- */
+/* ---- rearranged bytes ------------------------------------------------------------------------ */
 
 /* Where row `row` of Hugging Face's order lies in a GGUF: within a head of D rows, the halves
  *     x0 x1 … | y0 y1 …     are stored as     x0 y0 x1 y1 …                                    */
@@ -113,8 +112,7 @@ static enum uqff_code read_bytes(const struct tensor *t, uint64_t offset, void *
     }
 }
 
-/* ---- computed values
- * -------------------------------------------------------------------------------- */
+/* ---- computed values ------------------------------------------------------------------------- */
 
 /* `n` elements of a row as stored, from a column that is a multiple of the block length. */
 static enum uqff_code stored_elements(const struct tensor *t, uint64_t row, uint64_t column,
@@ -236,8 +234,7 @@ static bool is_computed(const struct tensor *t) {
     return t->reading == READ_FP8 || t->reading == READ_SHIFTED || t->reading == READ_BLOB;
 }
 
-/* ---- rows
- * --------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static enum uqff_code computed_rows(const struct uqff_model *model, const struct tensor *t,
                                     uint64_t first, uint64_t rows, float *out,
@@ -287,8 +284,7 @@ static enum uqff_code decoded_rows(const struct tensor *t, uint64_t first, uint6
     return code;
 }
 
-/* ---- the public functions
- * ------------------------------------------------------------------------------ */
+/* ---- the public functions -------------------------------------------------------------------- */
 
 enum uqff_code uqff_model_read(const struct uqff_model *model, size_t tensor, uint64_t offset,
                                void *out, size_t n, struct uqff_error *err) {

@@ -4,8 +4,7 @@
 
 #include "model/internal.h"
 
-/* ---- which variant
- * -------------------------------------------------------------------------------------- */
+/* ---- which variant --------------------------------------------------------------------------- */
 
 static enum uqff_code fail_variant(const struct uqff_model *model, const char *variant,
                                    struct uqff_error *err) {
@@ -45,9 +44,7 @@ static enum uqff_code choose_variant(struct uqff_model *model, const char *varia
     return model->variant == UQFF_NONE ? fail_variant(model, variant, err) : UQFF_OK;
 }
 
-/* ---- tensors
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static struct uqff_source *entry_source(const struct uqff_model *model, struct uqff_entry entry) {
     return uqff_safetensors_source(uqff_container_shard(model->container, entry.shard));
@@ -216,8 +213,7 @@ bool uqff_model_container_has(const struct uqff_model *model, const char *name) 
     return false;
 }
 
-/* ---- rows that only the container can decode
- * -------------------------------------------------------------------- */
+/* ---- rows that only the container can decode ------------------------------------------------- */
 
 enum uqff_code uqff_model_blob_rows(const struct uqff_model *model, const struct tensor *tensor,
                                     uint64_t first, uint64_t rows, float *out,
@@ -243,9 +239,7 @@ enum uqff_code uqff_model_blob_rows(const struct uqff_model *model, const struct
     return code;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static enum uqff_code container_config(struct uqff_model *model, bool *found,
                                        struct uqff_error *err) {

@@ -11,8 +11,7 @@ static struct uqff_imatrix *must_open(const char *path) {
     return imatrix;
 }
 
-/* ---- the bundled files -------------------------------------------------------------------------
- */
+/* ---- the bundled files ----------------------------------------------------------------------- */
 
 static void reads_both_bundled_forms_alike(void **state) {
     (void)state;
@@ -83,8 +82,7 @@ static void filters(void **state) {
     uqff_imatrix_close(imatrix);
 }
 
-/* ---- the malformed corpus -----------------------------------------------------------------------
- */
+/* ---- the malformed corpus -------------------------------------------------------------------- */
 
 static void gives_the_verdicts_of_the_corpus(void **state) {
     (void)state;
@@ -108,8 +106,7 @@ static void gives_the_verdicts_of_the_corpus(void **state) {
     }
 }
 
-/* ---- files made here
- * ------------------------------------------------------------------------------ */
+/* ---- files made here ------------------------------------------------------------------------- */
 
 static void add_u32(struct uqff_buffer *out, uint32_t value) {
     unsigned char bytes[4];

@@ -14,8 +14,7 @@ static const struct made small[] = {
 static const char llama[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
                             "\"hidden_size\":32,\"num_attention_heads\":4}";
 
-/* ---- the bundled model -------------------------------------------------------------------------
- */
+/* ---- the bundled model ----------------------------------------------------------------------- */
 
 static const struct {
     const char *leaf, *gguf;
@@ -176,8 +175,7 @@ static void knows_its_inputs(void **state) {
     uqff_model_close(model);
 }
 
-/* ---- where weights are looked for
- * ---------------------------------------------------------------- */
+/* ---- where weights are looked for ------------------------------------------------------------ */
 
 static void check_opens(const char *reference, const char *name) {
     struct uqff_model *model = must_open(reference);
@@ -273,8 +271,7 @@ static void opens_without_configuration(void **state) {
                  "config.json");
 }
 
-/* ---- side files
- * ------------------------------------------------------------------------------------ */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 static void collects_side_files(void **state) {
     (void)state;
@@ -354,8 +351,7 @@ static void limits_side_files(void **state) {
     assert_fails(uqff_model_open(folder, &options, &model, &err), UQFF_E_LIMIT, &err, "README.md");
 }
 
-/* ---- failing allocations
- * ---------------------------------------------------------------------------- */
+/* ---- failing allocations --------------------------------------------------------------------- */
 
 static void survives_failing_allocations(void **state) {
     (void)state;

@@ -275,8 +275,7 @@ static void sorts_every_architecture(void **state) {
     }
 }
 
-/* ---- the table itself
- * ----------------------------------------------------------------------------- */
+/* ---- the table itself ------------------------------------------------------------------------ */
 
 static void check_rules(const struct uqff_arch_rule *rules) {
     for (const struct uqff_arch_rule *rule = rules; rule->kind != RULE_END; rule++) {
@@ -347,8 +346,7 @@ static void takes_roles_from_gguf_names(void **state) {
     }
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void reads_numbers_exactly(void **state) {
     (void)state;
