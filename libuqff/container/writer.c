@@ -411,8 +411,13 @@ out:
     return code;
 }
 
+static bool is_published(const struct uqff_sink *sink) {
+    return strcmp(uqff_sink_path(sink), uqff_sink_temporary_path(sink)) == 0;
+}
+
 /* From the last shard to the first: a set whose shard 0 is missing is no set to any reader, so one
- * that is cut off here does not look finished. */
+ * that is cut off here does not look finished. Once shard 0 has its name the set is complete, and
+ * stays even if the flush of the directory failed: what it replaced is gone already. */
 static enum uqff_code rename_all(struct uqff_container_writer *writer, struct uqff_error *err) {
     size_t count = writer->plan->shard_count, s = count;
     enum uqff_code code = UQFF_OK;
@@ -425,9 +430,11 @@ static enum uqff_code rename_all(struct uqff_container_writer *writer, struct uq
             code = uqff_sink_publish(writer->sinks[s], err);
         }
     }
-    if (code != UQFF_OK) {
-        for (size_t i = s + 1; i < count; i++) {
-            (void)unlink(uqff_sink_path(writer->sinks[i]));
+    if (code != UQFF_OK && !is_published(writer->sinks[0])) {
+        for (size_t i = s; i < count; i++) {
+            if (is_published(writer->sinks[i])) {
+                (void)unlink(uqff_sink_path(writer->sinks[i]));
+            }
         }
     }
     return code;
