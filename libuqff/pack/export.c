@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* ---- what the model shows ------------------------------------------------------------------------------------ */
+/* ---- what the model shows
+ * ------------------------------------------------------------------------------------ */
 
 /* The type of most weights, which names an export that has no variant to be called after. */
 static uint32_t common_type(const struct uqff_model *model) {
@@ -45,7 +46,9 @@ void export_describe(const struct uqff_model *model, const char **name, const ch
     *type = common;
 }
 
-/* ---- mistral.rs ------------------------------------------------------------------------------------------------ */
+/* ---- mistral.rs
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* What the user had set when the file was packed goes along: everything that is not ours. */
 static enum uqff_code take_metadata(const struct uqff_model *model, struct uqff_arena *arena,
@@ -117,7 +120,9 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *d
     return code;
 }
 
-/* ---- either --------------------------------------------------------------------------------------------------------- */
+/* ---- either
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 enum uqff_code uqff_export(const struct uqff_model *model,
                            const struct uqff_export_options *options,

@@ -4,8 +4,9 @@
 
 #include "pack/plan.h"
 
-/* Name, recipe and type of the variant that a model shows; a model without variants is called after the
- * type of most of its weights. The strings live as long as the model, or until the next call. */
+/* Name, recipe and type of the variant that a model shows; a model without variants is called after
+ * the type of most of its weights. The strings live as long as the model, or until the next call.
+ */
 void export_describe(const struct uqff_model *model, const char **name, const char **recipe,
                      uint32_t *type);
 

@@ -44,7 +44,8 @@ struct decoded {
     struct slab_job *job;
 };
 
-/* ---- the type that weights become ------------------------------------------------------------------------------ */
+/* ---- the type that weights become
+ * ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *torch; /* as config.json has it */
@@ -85,7 +86,9 @@ static enum uqff_code choose_type(struct decoded *decoded, struct uqff_error *er
     return UQFF_OK;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------- */
+/* ---- pieces
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static enum uqff_code add_piece(struct decoded *decoded, enum piece_kind kind, size_t index,
                                 uint32_t type, const uint64_t *shape, unsigned rank,
@@ -103,9 +106,9 @@ static enum uqff_code add_piece(struct decoded *decoded, enum piece_kind kind, s
     if (kind != PIECE_RESIDUAL) {
         char name[8];
         const struct uqff_model_module *module = uqff_model_module(decoded->model, index);
-        piece.experts = module->rank == 3 && uqff_arch_expert_name(uqff_model_arch(decoded->model),
-                                                                   module->name, 0, name,
-                                                                   sizeof name) > 0;
+        piece.experts =
+            module->rank == 3 && uqff_arch_expert_name(uqff_model_arch(decoded->model),
+                                                       module->name, 0, name, sizeof name) > 0;
     }
     decoded->pieces[decoded->piece_count++] = piece;
     return UQFF_OK;
@@ -128,8 +131,8 @@ static enum uqff_code list_pieces(struct decoded *decoded, struct uqff_error *er
         const struct uqff_model_module *module = uqff_model_module(model, i);
         code = add_piece(decoded, PIECE_MODULE, i, decoded->type, module->shape, module->rank, err);
         if (code == UQFF_OK && module->bias != UQFF_NONE) {
-            code = add_piece(decoded, PIECE_BIAS, i, decoded->type, module->shape,
-                             module->rank - 1, err);
+            code = add_piece(decoded, PIECE_BIAS, i, decoded->type, module->shape, module->rank - 1,
+                             err);
         }
     }
     return code;
@@ -183,7 +186,9 @@ static enum uqff_code cut_shards(struct decoded *decoded, struct uqff_error *err
     return UQFF_OK;
 }
 
-/* ---- layout ------------------------------------------------------------------------------------------------------- */
+/* ---- layout
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* A name for weight_map. */
 struct mapped {
@@ -217,8 +222,8 @@ static enum uqff_code lay_tensor(struct shard *shard, const char *name, enum uqf
 
 /* One tensor an expert, under the names of the checkpoint; their bytes lie as the module's do. */
 static enum uqff_code lay_experts(struct decoded *decoded, struct shard *shard,
-                                  const struct piece *piece, uint64_t *offset,
-                                  struct names *names, struct uqff_error *err) {
+                                  const struct piece *piece, uint64_t *offset, struct names *names,
+                                  struct uqff_error *err) {
     const struct uqff_arch *arch = uqff_model_arch(decoded->model);
     const struct uqff_model_module *module = uqff_model_module(decoded->model, piece->index);
     unsigned rank = piece->kind == PIECE_BIAS ? 1 : 2;
@@ -250,8 +255,8 @@ static enum uqff_code lay_piece(struct decoded *decoded, struct shard *shard,
     if (piece->kind == PIECE_RESIDUAL) {
         const struct uqff_tensor *tensor = uqff_model_tensor(decoded->model, piece->index);
         const char *name = tensor->hf_name != NULL ? tensor->hf_name : tensor->name;
-        return lay_tensor(shard, name, piece->dtype, tensor->shape, tensor->rank,
-                          &range->offset, names, err);
+        return lay_tensor(shard, name, piece->dtype, tensor->shape, tensor->rank, &range->offset,
+                          names, err);
     }
     const struct uqff_model_module *module = uqff_model_module(decoded->model, piece->index);
     bool bias = piece->kind == PIECE_BIAS;
@@ -282,8 +287,8 @@ static enum uqff_code render_index(struct decoded *decoded, struct names *names,
     *side = (struct pack_side){
         .name = "model.safetensors.index.json",
         .bytes = buffer.size,
-        .content = buffer.failed ? NULL
-                                 : uqff_arena_copy(&decoded->arena, buffer.data, buffer.size),
+        .content =
+            buffer.failed ? NULL : uqff_arena_copy(&decoded->arena, buffer.data, buffer.size),
     };
     uqff_buffer_free(&buffer);
     return side->content == NULL ? uqff_fail_memory(err) : UQFF_OK;
@@ -316,19 +321,20 @@ static enum uqff_code lay_out(struct decoded *decoded, struct uqff_error *err) {
     return code;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static enum uqff_code check_paths(const struct decoded *decoded, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     size_t count = decoded->shard_count + decoded->side_count;
     for (size_t i = 0; i < count && code == UQFF_OK; i++) {
-        const char *name = i < decoded->shard_count
-                               ? decoded->shards[i].name
-                               : decoded->sides[i - decoded->shard_count].name;
+        const char *name = i < decoded->shard_count ? decoded->shards[i].name
+                                                    : decoded->sides[i - decoded->shard_count].name;
         char *path = uqff_path_join(decoded->directory, name);
-        code = path == NULL ? uqff_fail_memory(err)
-                            : pack_check_path(decoded->model, path, decoded->options->overwrite,
-                                              err);
+        code = path == NULL
+                   ? uqff_fail_memory(err)
+                   : pack_check_path(decoded->model, path, decoded->options->overwrite, err);
         uqff_free(path);
     }
     return code;

@@ -30,7 +30,8 @@ static enum uqff_code take_given(struct uqff_pack_plan *plan, const struct pack_
 static enum uqff_code check_options(const struct uqff_pack_options *options,
                                     struct uqff_error *err) {
     unsigned alignment = options->alignment;
-    if (alignment != 0 && (alignment > 4096 || alignment < 64 || (alignment & (alignment - 1)) != 0)) {
+    if (alignment != 0 &&
+        (alignment > 4096 || alignment < 64 || (alignment & (alignment - 1)) != 0)) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "alignment %u: expected a power of two from 64 to 4096", alignment);
     }

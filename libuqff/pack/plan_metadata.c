@@ -3,7 +3,8 @@
 
 #include "pack/plan.h"
 
-/* ---- the source ------------------------------------------------------------------------------------------ */
+/* ---- the source
+ * ------------------------------------------------------------------------------------------ */
 
 static const char *const container_names[] = {
     [UQFF_MODEL_HF] = "safetensors",
@@ -12,8 +13,8 @@ static const char *const container_names[] = {
     [UQFF_MODEL_MULTI] = "uqff",
 };
 
-/* A name that the model itself carries. The name of its folder or file does not count: it is no part
- * of the source, and the same source must give the same bytes wherever it lies. */
+/* A name that the model itself carries. The name of its folder or file does not count: it is no
+ * part of the source, and the same source must give the same bytes wherever it lies. */
 static enum uqff_code name_from_config(const struct uqff_model *model, struct uqff_arena *arena,
                                        const char **out, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
@@ -47,9 +48,8 @@ static enum uqff_code name_from_config(const struct uqff_model *model, struct uq
             break;
         }
         /* A path on somebody's disk names nothing. */
-        if (wanted && event.kind == UQFF_JSON_STRING && event.length > 0 &&
-            event.text[0] != '/' && event.text[0] != '.' &&
-            memchr(event.text, '\\', event.length) == NULL) {
+        if (wanted && event.kind == UQFF_JSON_STRING && event.length > 0 && event.text[0] != '/' &&
+            event.text[0] != '.' && memchr(event.text, '\\', event.length) == NULL) {
             *out = uqff_arena_copy(arena, event.text, event.length);
             code = *out == NULL ? uqff_fail_memory(err) : UQFF_OK;
         } else {
@@ -178,10 +178,10 @@ bool pack_source_digest_of(const char *json, struct uqff_digest *out) {
  *
  *     name, 00 | type's label, 00 | rank u32 | dimensions u64, outermost first | 16 bytes of digest
  *
- * numbers little-endian. Neither names nor labels hold a NUL, so no two lists give the same bytes. */
-enum uqff_code pack_source_digest(const struct uqff_model *model,
-                                  const struct uqff_digest *digests, struct uqff_digest *out,
-                                  struct uqff_error *err) {
+ * numbers little-endian. Neither names nor labels hold a NUL, so no two lists give the same bytes.
+ */
+enum uqff_code pack_source_digest(const struct uqff_model *model, const struct uqff_digest *digests,
+                                  struct uqff_digest *out, struct uqff_error *err) {
     struct uqff_hasher *hasher = uqff_hasher_new();
     if (hasher == NULL) {
         return uqff_fail_memory(err);
@@ -205,7 +205,8 @@ enum uqff_code pack_source_digest(const struct uqff_model *model,
     return UQFF_OK;
 }
 
-/* ---- the importance matrix ---------------------------------------------------------------------------------- */
+/* ---- the importance matrix
+ * ---------------------------------------------------------------------------------- */
 
 enum uqff_code pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff_arena *arena,
                                  const char **out, struct uqff_error *err) {
@@ -231,9 +232,12 @@ enum uqff_code pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff
     return *out == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- all pairs ------------------------------------------------------------------------------------------------- */
+/* ---- all pairs
+ * -------------------------------------------------------------------------------------------------
+ */
 
-/* Options that the layout cannot be told from, kept so that editing variants gives what packing gives. */
+/* Options that the layout cannot be told from, kept so that editing variants gives what packing
+ * gives. */
 static const char *layout_json(struct uqff_pack_plan *plan) {
     unsigned alignment = plan->options.alignment != 0 ? plan->options.alignment : 64;
     return uqff_arena_printf(&plan->arena, "{\"alignment\":%u,\"max_shard\":%" PRIu64 "}",
@@ -276,7 +280,8 @@ enum uqff_code pack_plan_metadata(struct uqff_pack_plan *plan,
         }
         pairs[n++] = (struct uqff_spec_metadata){UQFF_KEY_IMATRIX, json};
     }
-    if (multi && ((options->alignment != 0 && options->alignment != 64) || options->max_shard != 0)) {
+    if (multi &&
+        ((options->alignment != 0 && options->alignment != 64) || options->max_shard != 0)) {
         const char *json = layout_json(plan);
         if (json == NULL) {
             return uqff_fail_memory(err);

@@ -3,7 +3,9 @@
 
 #include "pack/plan.h"
 
-/* ---- where ----------------------------------------------------------------------------------------------- */
+/* ---- where
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static const char suffix[] = ".uqff";
 
@@ -43,14 +45,16 @@ enum uqff_code pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *e
     if (plan->options.format == UQFF_PACK_UQFF) {
         return place_file(plan, err);
     }
-    plan->directory = plan->options.output != NULL
-                          ? plan->options.output
-                          : uqff_arena_printf(&plan->arena, "%s-UQFF",
-                                              uqff_model_name(plan->model));
+    plan->directory =
+        plan->options.output != NULL
+            ? plan->options.output
+            : uqff_arena_printf(&plan->arena, "%s-UQFF", uqff_model_name(plan->model));
     return plan->directory == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- what ------------------------------------------------------------------------------------------------- */
+/* ---- what
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static bool same_file(const char *a, const char *b) {
     struct stat one, two;
@@ -89,8 +93,8 @@ static enum uqff_code add_file(struct uqff_pack_plan *plan, const char *name, ui
     return pack_check_path(plan->model, path, options->overwrite, err);
 }
 
-/* Shards of the same stem that a reader would take for a part of this set: those of an older, longer
- * one. Overwriting removes them, so they must not be what is read. */
+/* Shards of the same stem that a reader would take for a part of this set: those of an older,
+ * longer one. Overwriting removes them, so they must not be what is read. */
 static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
                                        const struct pack_output *output, struct uqff_error *err) {
     struct uqff_arena arena = {0};
@@ -104,8 +108,8 @@ static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
     for (size_t i = 0; i < count && code == UQFF_OK; i++) {
         size_t stem = 0, k = 0;
         uint64_t number = 0;
-        if (!uqff_shard_name_parse(names[i], &stem, &number) ||
-            stem != strlen(output->spec.stem) || memcmp(names[i], output->spec.stem, stem) != 0) {
+        if (!uqff_shard_name_parse(names[i], &stem, &number) || stem != strlen(output->spec.stem) ||
+            memcmp(names[i], output->spec.stem, stem) != 0) {
             continue;
         }
         while (k < shards &&
@@ -126,18 +130,16 @@ static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
 /* mistral.rs prefers a checkpoint to residual.safetensors. */
 static void warn_checkpoint(const struct uqff_pack_plan *plan) {
     static const char *const names[] = {
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "consolidated.safetensors",
-        "model-00001-of-00001.safetensors",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
+        "model.safetensors",        "model.safetensors.index.json",
+        "consolidated.safetensors", "model-00001-of-00001.safetensors",
+        "pytorch_model.bin",        "pytorch_model.bin.index.json",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char *path = uqff_path_join(plan->directory, names[i]);
         if (path != NULL && uqff_path_exists(path)) {
             uqff_warn(plan->options.warner,
-                      "%s: is there as well; mistral.rs takes it before residual.safetensors", path);
+                      "%s: is there as well; mistral.rs takes it before residual.safetensors",
+                      path);
         }
         uqff_free(path);
     }

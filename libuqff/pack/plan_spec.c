@@ -4,7 +4,8 @@
 
 #include "pack/plan.h"
 
-/* ---- modules and biases -------------------------------------------------------------------------------------- */
+/* ---- modules and biases
+ * -------------------------------------------------------------------------------------- */
 
 static bool is_plain_float(uint32_t type) {
     return type == UQFF_TYPE_F32 || type == UQFF_TYPE_F16 || type == UQFF_TYPE_BF16;
@@ -62,13 +63,13 @@ static enum uqff_code spec_modules(struct uqff_pack_plan *plan, struct uqff_erro
         spec->bias_type = pack_bias_source(uqff_model_tensor(plan->model, module->bias)->type);
         spec->bias_kept_exactly =
             plan->options.format == UQFF_PACK_UQFF && plan->default_variant != UQFF_NONE &&
-            pack_bias_loses(spec->bias_type,
-                            pack_bias_form(plan->types[plan->default_variant][i]));
+            pack_bias_loses(spec->bias_type, pack_bias_form(plan->types[plan->default_variant][i]));
     }
     return UQFF_OK;
 }
 
-/* ---- residual tensors ------------------------------------------------------------------------------------------ */
+/* ---- residual tensors
+ * ------------------------------------------------------------------------------------------ */
 
 static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_error *err) {
     plan->residual_count = uqff_model_residual_count(plan->model);
@@ -98,7 +99,9 @@ static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_err
     return UQFF_OK;
 }
 
-/* ---- side files ------------------------------------------------------------------------------------------------- */
+/* ---- side files
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /* RFC 1950 at the highest level: the bytes depend on the zlib in use, hence not the default. */
 static enum uqff_code compress_asset(struct uqff_pack_plan *plan, size_t i,
@@ -153,7 +156,9 @@ static enum uqff_code spec_assets(struct uqff_pack_plan *plan, struct uqff_error
     return code;
 }
 
-/* ---- containers --------------------------------------------------------------------------------------------------- */
+/* ---- containers
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void describe(const struct uqff_pack_plan *plan, size_t index,
                      struct uqff_spec_variant *out) {
@@ -165,7 +170,8 @@ static void describe(const struct uqff_pack_plan *plan, size_t index,
     };
 }
 
-/* The stem of a quant's own shards: its name, with a character that no file name should hold replaced. */
+/* The stem of a quant's own shards: its name, with a character that no file name should hold
+ * replaced. */
 static const char *quant_stem(struct uqff_pack_plan *plan, size_t index) {
     const char *name = plan->quants[index].name;
     char *stem = uqff_arena_copy(&plan->arena, name, strlen(name));

@@ -4,7 +4,8 @@
 
 #include "pack/plan.h"
 
-/* ---- quants --------------------------------------------------------------------------------------------- */
+/* ---- quants
+ * --------------------------------------------------------------------------------------------- */
 
 enum uqff_code pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_pack_options *options = &plan->options;
@@ -25,15 +26,15 @@ enum uqff_code pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *
         for (size_t k = 0; k < i; k++) {
             if (strcmp(plan->quants[k].name, plan->quants[i].name) == 0) {
                 return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                                 "the quantization '%s' was asked for twice",
-                                 plan->quants[i].name);
+                                 "the quantization '%s' was asked for twice", plan->quants[i].name);
             }
         }
     }
     return UQFF_OK;
 }
 
-/* ---- importance ------------------------------------------------------------------------------------------- */
+/* ---- importance
+ * ------------------------------------------------------------------------------------------- */
 
 static uint64_t matrix_count(const struct uqff_model_module *module) {
     return module->rank == 3 ? module->shape[0] : 1;
@@ -126,7 +127,9 @@ enum uqff_code pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_err
     return code;
 }
 
-/* ---- types --------------------------------------------------------------------------------------------------- */
+/* ---- types
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool is_quantized(uint32_t type) {
     const struct uqff_type_info *info = uqff_type_info(type);
@@ -140,7 +143,7 @@ static uint32_t quantized_type(const struct uqff_model *model, size_t index) {
         return is_quantized(module->type) ? module->type : UQFF_NO_TYPE;
     }
     uint64_t step = module->rows / matrix_count(module);
-    for (uint64_t row = 0; row < module->rows; row += step > 0 ? step : 1) {
+    for (uint64_t row = 0; row<module->rows; row += step> 0 ? step : 1) {
         uint64_t inner = 0;
         const char *name = uqff_model_module_source_name(model, index, row, &inner);
         size_t tensor = name != NULL ? uqff_model_find_tensor(model, name) : UQFF_NONE;
@@ -305,10 +308,9 @@ enum uqff_code pack_plan_types(struct uqff_pack_plan *plan, const struct pack_gi
         }
         if (given != NULL) {
             for (size_t k = 0; k < modules; k++) {
-                choices[k] = (struct uqff_choice){given->types[k], given->types[k],
-                                                  given->types[k] == given->type
-                                                      ? UQFF_WHY_BASE
-                                                      : UQFF_WHY_MIXTURE};
+                choices[k] = (struct uqff_choice){
+                    given->types[k], given->types[k],
+                    given->types[k] == given->type ? UQFF_WHY_BASE : UQFF_WHY_MIXTURE};
             }
         } else {
             code = uqff_recipe_choose(&plan->quants[i], &model, tensors, modules,

@@ -19,7 +19,9 @@ static enum uqff_code append_to_writer(void *writer, size_t entry, const void *b
     return uqff_container_writer_append(writer, entry, bytes, n, err);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------ */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static enum uqff_code open_writers(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
@@ -66,7 +68,10 @@ static enum uqff_code open_residual(struct run_outputs *outputs, struct uqff_err
 
 static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
-    enum uqff_code code = run_folder_make(&outputs->folder, plan->directory, err);
+    enum uqff_code code = UQFF_OK;
+    if (plan->options.format == UQFF_PACK_MISTRALRS) {
+        code = run_folder_make(&outputs->folder, plan->directory, err);
+    }
     if (code == UQFF_OK) {
         code = open_writers(outputs, err);
     }
@@ -80,7 +85,8 @@ static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_erro
     return code;
 }
 
-/* ---- what goes where ------------------------------------------------------------------------------------------ */
+/* ---- what goes where
+ * ------------------------------------------------------------------------------------------ */
 
 static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, size_t index,
                                    struct uqff_error *err) {
@@ -109,8 +115,8 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
 
 static enum uqff_code attach(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
-    enum uqff_code code = slab_job_new(plan->model, plan->options.format == UQFF_PACK_UQFF,
-                                       &outputs->job, err);
+    enum uqff_code code =
+        slab_job_new(plan->model, plan->options.format == UQFF_PACK_UQFF, &outputs->job, err);
     for (size_t i = 0; i < plan->output_count && code == UQFF_OK; i++) {
         size_t entries = uqff_container_plan_count(plan->outputs[i].plan);
         for (size_t k = 0; k < entries && code == UQFF_OK; k++) {
@@ -173,22 +179,23 @@ static enum uqff_code write_multi(struct run_outputs *outputs, struct uqff_error
     if (code == UQFF_OK) {
         char *source = pack_source_with_digest(plan->source, &digest);
         code = source == NULL ? uqff_fail_memory(err)
-                              : uqff_container_writer_metadata(outputs->writers[0],
-                                                               UQFF_KEY_SOURCE, source, err);
+                              : uqff_container_writer_metadata(outputs->writers[0], UQFF_KEY_SOURCE,
+                                                               source, err);
         uqff_free(source);
     }
     return code;
 }
 
-/* ---- publishing ---------------------------------------------------------------------------------------------------- */
+/* ---- publishing
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static enum uqff_code expect_shards(struct run_outputs *outputs, size_t output,
                                     struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
     const struct uqff_container_plan *container = plan->outputs[output].plan;
     for (size_t i = 0; i < uqff_container_plan_shard_count(container); i++) {
-        char *path =
-            uqff_path_join(plan->directory, uqff_container_plan_shard_name(container, i));
+        char *path = uqff_path_join(plan->directory, uqff_container_plan_shard_name(container, i));
         if (path == NULL) {
             return uqff_fail_memory(err);
         }
@@ -201,14 +208,15 @@ static enum uqff_code expect_shards(struct run_outputs *outputs, size_t output,
     return UQFF_OK;
 }
 
-/* What stands beside the containers comes first: as long as they are missing, nothing looks finished. */
+/* What stands beside the containers comes first: as long as they are missing, nothing looks
+ * finished. */
 static enum uqff_code publish(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
     enum uqff_code code = UQFF_OK;
     if (outputs->residual != NULL) {
         char *path = uqff_path_join(plan->directory, "residual.safetensors");
-        code = path == NULL ? uqff_fail_memory(err)
-                            : run_folder_expect(&outputs->folder, path, err);
+        code =
+            path == NULL ? uqff_fail_memory(err) : run_folder_expect(&outputs->folder, path, err);
         uqff_free(path);
         if (code == UQFF_OK) {
             code = run_tensors_publish(outputs->residual, err);

@@ -7,7 +7,8 @@
 #include "pack/plan.h"
 #include "pack/slab.h"
 
-/* ---- run_tensors.c: a safetensors file that is filled entry by entry ---------------------------------- */
+/* ---- run_tensors.c: a safetensors file that is filled entry by entry
+ * ---------------------------------- */
 
 struct run_tensors;
 
@@ -25,14 +26,15 @@ enum uqff_code run_tensors_new(const char *path, const struct uqff_st_layout *la
 /* A slab_append: entries are the ranges; different ones may be filled from different threads. */
 enum uqff_code run_tensors_append(void *tensors, size_t entry, const void *bytes, size_t n,
                                   struct uqff_error *err);
-/* Writes the header, flushes and reopens with the strict reader. UQFF_E_INTERNAL when a range is not
- * complete. */
+/* Writes the header, flushes and reopens with the strict reader. UQFF_E_INTERNAL when a range is
+ * not complete. */
 enum uqff_code run_tensors_finish(struct run_tensors *tensors, struct uqff_error *err);
 enum uqff_code run_tensors_publish(struct run_tensors *tensors, struct uqff_error *err);
 const char *run_tensors_path(const struct run_tensors *tensors); /* the final name */
 void run_tensors_free(struct run_tensors *tensors);
 
-/* ---- run_folder.c: a folder that gets files, or is left as it was ----------------------------------------- */
+/* ---- run_folder.c: a folder that gets files, or is left as it was
+ * ----------------------------------------- */
 
 /* A final name, and what it stood for before. */
 struct run_path {
@@ -59,8 +61,8 @@ enum uqff_code run_folder_expect(struct run_folder *folder, const char *path,
                                  struct uqff_error *err);
 /* Writes a side file under a temporary name, in a folder of the directory where it has one. */
 enum uqff_code run_folder_side(struct run_folder *folder, const struct uqff_model *model,
-                               const char *directory, const struct pack_side *side,
-                               bool overwrite, struct uqff_error *err);
+                               const char *directory, const struct pack_side *side, bool overwrite,
+                               struct uqff_error *err);
 /* Gives the side files their names. */
 enum uqff_code run_folder_publish(struct run_folder *folder, struct uqff_error *err);
 /* Closes. Unless `keep`, removes what was published and the directories that were made. */

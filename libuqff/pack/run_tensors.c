@@ -57,8 +57,7 @@ enum uqff_code run_tensors_append(void *context, size_t entry, const void *bytes
 static enum uqff_code reopen(const struct run_tensors *tensors, struct uqff_error *err) {
     struct uqff_source *source = NULL;
     struct uqff_safetensors *file = NULL;
-    enum uqff_code code =
-        uqff_source_open(uqff_sink_temporary_path(tensors->sink), &source, err);
+    enum uqff_code code = uqff_source_open(uqff_sink_temporary_path(tensors->sink), &source, err);
     if (code == UQFF_OK) {
         code = uqff_safetensors_open(source, NULL, &file, err);
     }
@@ -77,8 +76,7 @@ enum uqff_code run_tensors_finish(struct run_tensors *tensors, struct uqff_error
         }
     }
     struct uqff_buffer header = {0};
-    enum uqff_code code =
-        uqff_st_layout_header(tensors->layout, tensors->alignment, &header, err);
+    enum uqff_code code = uqff_st_layout_header(tensors->layout, tensors->alignment, &header, err);
     if (code == UQFF_OK) {
         code = header.failed ? uqff_fail_memory(err)
                              : uqff_sink_write(tensors->sink, 0, header.data, header.size, err);

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- residual.safetensors ----------------------------------------------------------------------------------- */
+/* ---- residual.safetensors
+ * ----------------------------------------------------------------------------------- */
 
 struct sorted {
     const char *name;
@@ -74,7 +75,8 @@ enum uqff_code sidecars_residual(const struct uqff_model *model, struct uqff_are
     return UQFF_OK;
 }
 
-/* ---- side files of the model ---------------------------------------------------------------------------------- */
+/* ---- side files of the model
+ * ---------------------------------------------------------------------------------- */
 
 static enum uqff_code config_side(const struct uqff_model *model, size_t asset, const char *dtype,
                                   struct uqff_arena *arena, struct pack_side *side,
@@ -119,7 +121,8 @@ enum uqff_code sidecars_assets(const struct uqff_model *model, const char *dtype
     return code;
 }
 
-/* ---- uqff_report.json --------------------------------------------------------------------------------------------- */
+/* ---- uqff_report.json
+ * --------------------------------------------------------------------------------------------- */
 
 /* One entry of the report: a quant's own shards, or the file that holds the default variant. */
 static enum uqff_code describe_output(struct uqff_pack_plan *plan, size_t variant,
@@ -186,8 +189,7 @@ enum uqff_code sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error *err
                          "none of the quantizations can be loaded by mistral.rs, so there is "
                          "nothing to write its side files for");
     }
-    enum uqff_code code =
-        sidecars_residual(plan->model, &plan->arena, &plan->residual_file, err);
+    enum uqff_code code = sidecars_residual(plan->model, &plan->arena, &plan->residual_file, err);
     if (code == UQFF_OK) {
         code = sidecars_assets(plan->model, NULL, 1, &plan->arena, &plan->sides, &plan->side_count,
                                err);

@@ -55,7 +55,8 @@ static bool is_text(const struct uqff_json_event *event, const char *text) {
     return event->length == strlen(text) && memcmp(event->text, text, event->length) == 0;
 }
 
-/* A key; the value of one that is not wanted is passed over, one that is replaced is printed here. */
+/* A key; the value of one that is not wanted is passed over, one that is replaced is printed here.
+ */
 static enum uqff_code print_key(struct printer *printer, struct uqff_json_event *event,
                                 struct uqff_error *err) {
     bool skip = is_text(event, "quantization_config");

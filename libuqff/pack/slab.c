@@ -2,10 +2,11 @@
 
 #include <string.h>
 
-/* ---- source parts --------------------------------------------------------------------------------- */
+/* ---- source parts
+ * --------------------------------------------------------------------------------- */
 
-/* Whether rows [row, row + tensor's rows) of the module are exactly the tensor that holds the first of
- * them, in its own order. Then its bytes can be hashed while they pass by. */
+/* Whether rows [row, row + tensor's rows) of the module are exactly the tensor that holds the first
+ * of them, in its own order. Then its bytes can be hashed while they pass by. */
 static bool is_whole_tensor(const struct slab_job *job, const struct slab_item *item, uint64_t row,
                             size_t *tensor, uint64_t *rows) {
     uint64_t inner = 0;
@@ -83,7 +84,8 @@ static enum uqff_code hash_tensor(struct slab_job *job, struct slab_item *item,
     return UQFF_OK;
 }
 
-/* ---- items ------------------------------------------------------------------------------------------ */
+/* ---- items
+ * ------------------------------------------------------------------------------------------ */
 
 static void set_type(struct slab_item *item, uint32_t type) {
     const struct uqff_type_info *info = uqff_type_info(type);
@@ -188,7 +190,8 @@ void slab_job_free(struct slab_job *job) {
     uqff_free(job);
 }
 
-/* ---- forms ------------------------------------------------------------------------------------------ */
+/* ---- forms
+ * ------------------------------------------------------------------------------------------ */
 
 /* A quantized source whose own type is wanted is copied: decoding and encoding again would cost
  * accuracy. Floats of the same type are the same bytes either way. */
@@ -271,10 +274,11 @@ void slab_job_importance(struct slab_job *job, size_t module, const float *value
     }
 }
 
-/* ---- what the run needs ------------------------------------------------------------------------------ */
+/* ---- what the run needs
+ * ------------------------------------------------------------------------------ */
 
-/* Decides which items decode, and who takes the digest of which tensor; tensors that nobody reads in
- * order become items of their own. Part of running, so that the forms are known. */
+/* Decides which items decode, and who takes the digest of which tensor; tensors that nobody reads
+ * in order become items of their own. Part of running, so that the forms are known. */
 static enum uqff_code complete_item(struct slab_job *job, struct slab_item *item,
                                     struct uqff_error *err) {
     const struct uqff_type_info *info = uqff_type_info(item->type);
@@ -285,6 +289,7 @@ static enum uqff_code complete_item(struct slab_job *job, struct slab_item *item
     for (size_t i = 0; i < item->form_count; i++) {
         if (!item->forms[i].raw) {
             item->decode = true;
+            item->halves = item->halves || item->forms[i].type == UQFF_TYPE_F16;
             if (!uqff_add_u64(item->row_cost, item->forms[i].row_bytes, &item->row_cost)) {
                 return uqff_fail(err, UQFF_E_OVERFLOW, UQFF_NO_OFFSET,
                                  "%s: a row in all its types is too large", item->name);

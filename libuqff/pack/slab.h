@@ -1,14 +1,14 @@
 /*
- * The engine of packing. A job is a list of what shall be read from a model; each item is read once,
- * turned into float32 once, encoded in every form that somebody asked for, and appended wherever that
- * form is wanted. Memory is bounded by two slabs, whatever the size of the model:
+ * The engine of packing. A job is a list of what shall be read from a model; each item is read
+ * once, turned into float32 once, encoded in every form that somebody asked for, and appended
+ * wherever that form is wanted. Memory is bounded by two slabs, whatever the size of the model:
  *
  *     model --read, decode, scan, encode--> slab A      (chunks of rows, on all threads)
  *                                           slab B --append, hash--> outputs   (at the same time)
  *
  * A slab holds as many rows of as many items as fit. While one is filled the other is emptied, then
- * they change places. Each row is encoded by itself, so neither the number of threads nor the size of
- * a slab can change a byte.
+ * they change places. Each row is encoded by itself, so neither the number of threads nor the size
+ * of a slab can change a byte.
  */
 #ifndef UQFF_PACK_SLAB_H
 #define UQFF_PACK_SLAB_H
@@ -48,17 +48,18 @@ enum slab_kind {
 
 struct slab_item {
     enum slab_kind kind;
-    size_t index;       /* of the module, or of the tensor */
-    const char *name;   /* for messages */
+    size_t index;     /* of the module, or of the tensor */
+    const char *name; /* for messages */
     uint64_t rows, columns;
     uint32_t type;      /* of raw rows; UQFF_NO_TYPE when rows are to be had as float32 only */
     uint64_t raw_bytes; /* of a raw row; 0 with UQFF_NO_TYPE */
     bool decode;        /* rows become float32, to be scanned and perhaps encoded */
+    bool halves;        /* some of them become F16, which has a smaller range */
     struct slab_form *forms;
     size_t form_count, form_capacity;
-    uint64_t row_cost;        /* bytes that a row takes in a slab */
-    const float *importance;  /* one vector a matrix, or NULL */
-    uint64_t rows_per_matrix; /* with importance */
+    uint64_t row_cost;             /* bytes that a row takes in a slab */
+    const float *importance;       /* one vector a matrix, or NULL */
+    uint64_t rows_per_matrix;      /* with importance */
     const struct slab_part *parts; /* what to hash as it passes by; NULL: nothing */
     size_t part_count;
 
@@ -89,8 +90,8 @@ struct slab_options {
     const struct uqff_warner *warner;
 };
 
-/* An empty job. With `digests` every tensor of the model is hashed as well, in passing where its bytes
- * are read in order anyway. The model must outlive the job. */
+/* An empty job. With `digests` every tensor of the model is hashed as well, in passing where its
+ * bytes are read in order anyway. The model must outlive the job. */
 enum uqff_code slab_job_new(const struct uqff_model *model, bool digests, struct slab_job **out,
                             struct uqff_error *err);
 void slab_job_free(struct slab_job *job);
@@ -102,7 +103,8 @@ enum uqff_code slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
                              const struct slab_target *target, struct uqff_error *err);
 enum uqff_code slab_job_tensor(struct slab_job *job, size_t tensor,
                                const struct slab_target *target, struct uqff_error *err);
-/* Importance of a module's columns: one vector of `columns` a matrix, `matrices` of them. Borrowed. */
+/* Importance of a module's columns: one vector of `columns` a matrix, `matrices` of them. Borrowed.
+ */
 void slab_job_importance(struct slab_job *job, size_t module, const float *values,
                          uint64_t matrices);
 

@@ -6,17 +6,18 @@
 #include "pack/slab.h"
 
 enum {
-    ALIGNMENT = 64,             /* of a region in a slab */
-    CHUNK_FLOATS = 65536,       /* rows that one task takes, unless a row is longer */
-    CHUNK_BYTES = 1 << 20,      /* the same, for rows that are only copied */
+    ALIGNMENT = 64,        /* of a region in a slab */
+    CHUNK_FLOATS = 65536,  /* rows that one task takes, unless a row is longer */
+    CHUNK_BYTES = 1 << 20, /* the same, for rows that are only copied */
     DEFAULT_MEMORY = 256 << 20,
-    USEFUL_SLAB = 32 << 20,     /* more would only put off writing what is encoded */
+    USEFUL_SLAB = 32 << 20, /* more would only put off writing what is encoded */
 };
 
-/* ---- slabs ------------------------------------------------------------------------------------------ */
+/* ---- slabs
+ * ------------------------------------------------------------------------------------------ */
 
-/* Some rows of one item, and where they lie in the slab: the raw rows, then each encoded form, every
- * region aligned. */
+/* Some rows of one item, and where they lie in the slab: the raw rows, then each encoded form,
+ * every region aligned. */
 struct segment {
     struct slab_item *item;
     uint64_t first, rows;
@@ -26,14 +27,14 @@ struct segment {
 /* Rows that one task reads and encodes. */
 struct chunk {
     size_t segment;
-    uint64_t first, rows; /* in the segment */
+    uint64_t first, rows;                /* in the segment */
     uint64_t nonfinite, first_nonfinite; /* element of the item */
 };
 
 /* One thing to be done with a finished segment. */
 struct delivery {
     size_t segment;
-    const struct slab_form *form;     /* NULL: hash */
+    const struct slab_form *form; /* NULL: hash */
     const struct slab_target *target;
 };
 
@@ -73,7 +74,8 @@ static size_t encoded_count(const struct slab_item *item) {
     return count;
 }
 
-/* Where the rows of a form begin in the slab; of the raw rows with NULL. The raw region is first. */
+/* Where the rows of a form begin in the slab; of the raw rows with NULL. The raw region is first.
+ */
 static unsigned char *region(const struct slab *slab, const struct segment *segment,
                              const struct slab_form *form) {
     const struct slab_item *item = segment->item;
@@ -100,7 +102,8 @@ uint64_t slab_item_bytes(const struct slab_item *item) {
     return item->rows * (item->raw_bytes != 0 ? item->raw_bytes : item->columns * sizeof(float));
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------- */
+/* ---- sizes
+ * ------------------------------------------------------------------------------------------- */
 
 enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
                               struct slab_sizes *out, struct uqff_error *err) {
@@ -134,7 +137,8 @@ enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_opti
                          "take %" PRIu64,
                          memory, least);
     }
-    /* The threads' scratch may take a quarter of what is there, as far as one thread's row allows. */
+    /* The threads' scratch may take a quarter of what is there, as far as one thread's row allows.
+     */
     uint64_t floats = memory / 4 / sizeof(float);
     out->threads = options->threads != 0 ? options->threads : uqff_available_threads();
     floats = floats / out->threads < CHUNK_FLOATS ? floats / out->threads : CHUNK_FLOATS;
@@ -159,14 +163,16 @@ enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_opti
     return UQFF_OK;
 }
 
-/* ---- filling ------------------------------------------------------------------------------------------ */
+/* ---- filling
+ * ------------------------------------------------------------------------------------------ */
 
 static enum uqff_code add_chunks(const struct run *run, struct slab *slab, size_t index,
                                  struct uqff_error *err) {
     const struct segment *segment = &slab->segments[index];
     const struct slab_item *item = segment->item;
-    uint64_t step = item->decode ? run->sizes.chunk_floats / item->columns
-                                 : (item->raw_bytes < CHUNK_BYTES ? CHUNK_BYTES / item->raw_bytes : 1);
+    uint64_t step = item->decode
+                        ? run->sizes.chunk_floats / item->columns
+                        : (item->raw_bytes < CHUNK_BYTES ? CHUNK_BYTES / item->raw_bytes : 1);
     for (uint64_t first = 0; first < segment->rows; first += step) {
         enum uqff_code code = uqff_grow((void **)&slab->chunks, &slab->chunk_capacity,
                                         slab->chunk_count + 1, sizeof *slab->chunks, err);
@@ -221,7 +227,7 @@ static enum uqff_code fill(struct run *run, struct slab *slab, struct uqff_error
         }
         uint64_t room = run->sizes.capacity - slab->used;
         uint64_t padding = ALIGNMENT * (1 + encoded_count(item));
-        uint64_t rows = room <= padding ? 0
+        uint64_t rows = room <= padding       ? 0
                         : item->row_cost == 0 ? left
                                               : (room - padding) / item->row_cost;
         if (rows == 0) {
@@ -248,7 +254,8 @@ static enum uqff_code fill(struct run *run, struct slab *slab, struct uqff_error
     return UQFF_OK;
 }
 
-/* ---- reading and encoding a chunk ---------------------------------------------------------------------- */
+/* ---- reading and encoding a chunk
+ * ---------------------------------------------------------------------- */
 
 static enum uqff_code read_raw(const struct run *run, const struct slab_item *item, uint64_t first,
                                uint64_t rows, void *out, struct uqff_error *err) {
@@ -268,20 +275,23 @@ static enum uqff_code read_floats(const struct run *run, const struct slab_item 
     return uqff_model_read_rows(run->job->model, item->index, first, rows, out, err);
 }
 
-/* Counts what is not finite, and notes the first, as an element of the item. */
-static void scan(const float *x, size_t n, uint64_t base, struct chunk *chunk) {
-    size_t i = uqff_find_nonfinite(x, n);
-    if (i < n) {
-        chunk->first_nonfinite = base + i;
-    }
-    for (; i < n; i++) {
-        chunk->nonfinite += isfinite(x[i]) ? 0 : 1;
+/* Counts what is not finite, or will not be as a half, and notes the first, as an element of the
+ * item. */
+static void scan(const struct slab_item *item, const float *x, size_t n, uint64_t base,
+                 struct chunk *chunk) {
+    /* From here on binary16 rounds to infinity. */
+    float limit = item->halves ? 65520.0f : INFINITY;
+    for (size_t i = item->halves ? 0 : uqff_find_nonfinite(x, n); i < n; i++) {
+        if (!(fabsf(x[i]) < limit)) {
+            chunk->first_nonfinite = chunk->nonfinite == 0 ? base + i : chunk->first_nonfinite;
+            chunk->nonfinite++;
+        }
     }
 }
 
 static enum uqff_code encode_form(const struct slab_item *item, const struct slab_form *form,
-                                  const float *x, uint64_t first, uint64_t rows,
-                                  unsigned char *out, struct uqff_error *err) {
+                                  const float *x, uint64_t first, uint64_t rows, unsigned char *out,
+                                  struct uqff_error *err) {
     const struct uqff_type_info *info = uqff_type_info(form->type);
     if (info != NULL && (info->flags & UQFF_TYPE_IS_FLOAT) != 0) {
         return uqff_quantize_row(form->type, x, out, (size_t)(rows * item->columns), NULL, err);
@@ -322,7 +332,7 @@ static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *
     if (code != UQFF_OK || !item->decode) {
         return code;
     }
-    scan(x, n, first * item->columns, chunk);
+    scan(item, x, n, first * item->columns, chunk);
     if (chunk->nonfinite > 0 && !run->options->allow_nonfinite) {
         /* Reported by the caller, for the lowest chunk of all. */
         return UQFF_OK;
@@ -342,7 +352,8 @@ static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *
     return UQFF_OK;
 }
 
-/* ---- delivering a segment -------------------------------------------------------------------------------- */
+/* ---- delivering a segment
+ * -------------------------------------------------------------------------------- */
 
 static enum uqff_code hash_segment(struct run *run, const struct segment *segment,
                                    const unsigned char *raw, struct uqff_error *err) {
@@ -352,8 +363,8 @@ static enum uqff_code hash_segment(struct run *run, const struct segment *segmen
     }
     uint64_t row = segment->first, end = segment->first + segment->rows;
     while (row < end) {
-        uint64_t stop = item->part + 1 < item->part_count ? item->parts[item->part + 1].first_row
-                                                          : item->rows;
+        uint64_t stop =
+            item->part + 1 < item->part_count ? item->parts[item->part + 1].first_row : item->rows;
         uint64_t until = stop < end ? stop : end;
         size_t n = (size_t)((until - row) * item->raw_bytes);
         uqff_hasher_update(item->hasher, raw, n);
@@ -384,7 +395,8 @@ static enum uqff_code deliver(struct run *run, const struct delivery *delivery,
                                     (size_t)(segment->rows * delivery->form->row_bytes), err);
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------------- */
+/* ---- the loop
+ * ---------------------------------------------------------------------------------------------- */
 
 static enum uqff_code report_progress(struct run *run, struct uqff_error *err) {
     return uqff_progress_update(run->progress, run->options->stage, atomic_load(&run->done),
@@ -435,8 +447,9 @@ static enum uqff_code check_finite(struct run *run, struct uqff_error *err) {
             const char *name = locate(run, item, chunk->first_nonfinite, &place);
             return uqff_fail(err, UQFF_E_NONFINITE, UQFF_NO_OFFSET,
                              "%s: tensor '%s': element %" PRIu64
-                             " is NaN or infinite, expected finite weights",
-                             uqff_model_path(run->job->model), name, place);
+                             " is NaN or infinite%s, expected finite weights",
+                             uqff_model_path(run->job->model), name, place,
+                             item->halves ? " or too large for F16" : "");
         }
         if (item->nonfinite == 0) {
             item->first_nonfinite = chunk->first_nonfinite;
@@ -453,9 +466,9 @@ static void warn_nonfinite(const struct run *run) {
             uint64_t place = 0;
             const char *name = locate(run, item, item->first_nonfinite, &place);
             uqff_warn(run->options->warner,
-                      "tensor '%s': %" PRIu64 " elements are NaN or infinite, the first of them "
-                      "element %" PRIu64,
-                      name, item->nonfinite, place);
+                      "tensor '%s': %" PRIu64
+                      " elements are NaN or infinite%s, the first of them element %" PRIu64,
+                      name, item->nonfinite, item->halves ? " or too large for F16" : "", place);
         }
     }
 }
@@ -514,8 +527,8 @@ enum uqff_code slab_job_run(struct slab_job *job, const struct slab_options *opt
     atomic_init(&run.done, 0);
     size_t capacity = (size_t)run.sizes.capacity;
     if (run.sizes.chunk_floats > 0) {
-        run.scratch =
-            uqff_alloc_aligned((size_t)(run.sizes.threads * run.sizes.chunk_floats * sizeof(float)));
+        run.scratch = uqff_alloc_aligned(
+            (size_t)(run.sizes.threads * run.sizes.chunk_floats * sizeof(float)));
     }
     run.slabs[0].bytes = uqff_alloc_aligned(capacity);
     run.slabs[1].bytes = uqff_alloc_aligned(capacity);

@@ -13,8 +13,7 @@ static enum uqff_code rewrite(struct variants *v, const char *path,
 }
 
 enum uqff_code uqff_variants_rewrite(const char *path, const struct uqff_variants_edit *edit,
-                                     const struct uqff_progress *progress,
-                                     struct uqff_error *err) {
+                                     const struct uqff_progress *progress, struct uqff_error *err) {
     struct variants v = {.edit = edit};
     enum uqff_code code = rewrite(&v, path, progress, err);
     uqff_container_plan_free(v.plan);

@@ -4,7 +4,8 @@
 
 #include "pack/variants.h"
 
-/* ---- which variants --------------------------------------------------------------------------------------------- */
+/* ---- which variants
+ * --------------------------------------------------------------------------------------------- */
 
 static bool is_dropped(const struct variants *v, const char *name) {
     for (size_t i = 0; i < v->edit->drop_count; i++) {
@@ -91,7 +92,9 @@ static enum uqff_code check_imatrix(struct variants *v, struct uqff_error *err) 
                          "%s: was packed with %s importance matrix, and only one may be used "
                          "throughout a file",
                          uqff_container_shard_path(v->old, 0),
-                         was == NULL ? "no" : is == NULL ? "an" : "another");
+                         was == NULL  ? "no"
+                         : is == NULL ? "an"
+                                      : "another");
     }
     return UQFF_OK;
 }
@@ -191,7 +194,9 @@ static enum uqff_code list_variants(struct variants *v, struct uqff_error *err) 
     return code == UQFF_OK ? choose_default(v, err) : code;
 }
 
-/* ---- biases ----------------------------------------------------------------------------------------------------- */
+/* ---- biases
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void set_bias_type(struct variants *v, const char *name, size_t n, uint32_t type) {
     for (size_t i = 0; i < v->spec.module_count; i++) {
@@ -284,7 +289,8 @@ static enum uqff_code read_bias_types(struct variants *v, struct uqff_error *err
     return code;
 }
 
-/* ---- modules, residual tensors, side files ------------------------------------------------------------------------ */
+/* ---- modules, residual tensors, side files
+ * ------------------------------------------------------------------------ */
 
 static enum uqff_code describe_modules(struct variants *v, struct uqff_error *err) {
     v->spec.module_count = uqff_container_module_count(v->old);
@@ -300,8 +306,8 @@ static enum uqff_code describe_modules(struct variants *v, struct uqff_error *er
             .rank = module->rank,
             .shape = module->shape,
             .has_bias = module->has_bias,
-            .bias_type = module->has_bias ? uqff_type_from_dtype(module->bias.tensor->dtype)
-                                          : UQFF_TYPE_F32,
+            .bias_type =
+                module->has_bias ? uqff_type_from_dtype(module->bias.tensor->dtype) : UQFF_TYPE_F32,
         };
     }
     v->spec.modules = v->modules;
@@ -368,7 +374,8 @@ static enum uqff_code describe_assets(struct variants *v, struct uqff_error *err
     return UQFF_OK;
 }
 
-/* ---- metadata and layout ------------------------------------------------------------------------------------------ */
+/* ---- metadata and layout
+ * ------------------------------------------------------------------------------------------ */
 
 /* Everything but what a container's plan writes by itself. */
 static enum uqff_code describe_metadata(struct variants *v, struct uqff_error *err) {

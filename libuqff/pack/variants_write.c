@@ -17,7 +17,8 @@ static enum uqff_code append_to_writer(void *writer, size_t entry, const void *b
     return uqff_container_writer_append(writer, entry, bytes, n, err);
 }
 
-/* ---- entries that move as they are ------------------------------------------------------------------------------ */
+/* ---- entries that move as they are
+ * ------------------------------------------------------------------------------ */
 
 static enum uqff_code copy_entry(struct rewriting *r, size_t index, struct uqff_entry from,
                                  struct uqff_error *err) {
@@ -25,8 +26,8 @@ static enum uqff_code copy_entry(struct rewriting *r, size_t index, struct uqff_
     struct uqff_digest digest;
     struct uqff_source *source = uqff_safetensors_source(uqff_container_shard(old, from.shard));
     bool known = uqff_container_entry_digest(old, from, &digest);
-    enum uqff_code code = uqff_container_writer_copy(
-        r->writer, index, source, from.tensor->offset, known ? &digest : NULL, err);
+    enum uqff_code code = uqff_container_writer_copy(r->writer, index, source, from.tensor->offset,
+                                                     known ? &digest : NULL, err);
     if (code == UQFF_OK) {
         r->copied += from.tensor->bytes;
         code = uqff_progress_update(r->progress, "copy", r->copied, r->total, err);
@@ -46,16 +47,16 @@ static const struct uqff_blob *find_blob(const struct variants *v, size_t module
     return NULL;
 }
 
-/* ---- biases in another form --------------------------------------------------------------------------------------- */
+/* ---- biases in another form
+ * --------------------------------------------------------------------------------------- */
 
 /* Turns a bias of the old file into another float type. The one as the source had it is taken where
  * there is one; without it the form of the old default has lost nothing. */
 static enum uqff_code convert_bias(struct rewriting *r, size_t index, size_t module, uint32_t type,
                                    struct uqff_error *err) {
     const struct variants *v = r->v;
-    struct uqff_entry from = v->exact[module] != NULL
-                                 ? v->exact[module]->entry
-                                 : uqff_container_module(v->old, module)->bias;
+    struct uqff_entry from = v->exact[module] != NULL ? v->exact[module]->entry
+                                                      : uqff_container_module(v->old, module)->bias;
     uint32_t old_type = uqff_type_from_dtype(from.tensor->dtype);
     if (old_type == type) {
         return copy_entry(r, index, from, err);
@@ -96,7 +97,9 @@ out:
     return code;
 }
 
-/* ---- all entries ---------------------------------------------------------------------------------------------------- */
+/* ---- all entries
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static enum uqff_code fill_entry(struct rewriting *r, size_t index, struct uqff_error *err) {
     const struct variants *v = r->v;
@@ -145,8 +148,8 @@ static enum uqff_code encode_added(struct rewriting *r, struct uqff_error *err) 
     if (code == UQFF_OK) {
         code = pack_source_digest(v->edit->from, r->job->digests, &found, err);
     }
-    if (code == UQFF_OK && (!pack_source_digest_of(v->source, &expected) ||
-                            !uqff_digest_equal(&expected, &found))) {
+    if (code == UQFF_OK &&
+        (!pack_source_digest_of(v->source, &expected) || !uqff_digest_equal(&expected, &found))) {
         code = uqff_fail(err, UQFF_E_DIGEST, UQFF_NO_OFFSET,
                          "%s: is not the model that '%s' was packed from: its digest differs",
                          uqff_model_path(v->edit->from), uqff_container_shard_path(v->old, 0));
