@@ -4,6 +4,7 @@
 #include <string.h>
 
 const struct command *const commands[] = {
+    &command_inspect,
     &command_completion,
     &command_help,
     NULL,

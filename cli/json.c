@@ -107,10 +107,10 @@ void json_i64(cJSON *parent, const char *key, int64_t value) {
     json_raw(parent, key, text);
 }
 
-void json_double(cJSON *parent, const char *key, double value) {
+void json_put_double(struct uqff_buffer *out, double value) {
     char text[40];
     if (!isfinite(value)) {
-        json_null(parent, key);
+        uqff_buffer_append(out, "null", 4);
         return;
     }
     /* The shortest of the usual precisions that reads back as the same number. */
@@ -121,7 +121,22 @@ void json_double(cJSON *parent, const char *key, double value) {
             break;
         }
     }
-    json_raw(parent, key, text);
+    uqff_buffer_append(out, text, strlen(text));
+}
+
+void json_raw_buffer(cJSON *parent, const char *key, struct uqff_buffer *json) {
+    if (json->failed) {
+        failed = true;
+    } else {
+        json_raw(parent, key, json->data);
+    }
+    uqff_buffer_free(json);
+}
+
+void json_double(cJSON *parent, const char *key, double value) {
+    struct uqff_buffer text = {0};
+    json_put_double(&text, value);
+    json_raw_buffer(parent, key, &text);
 }
 
 void json_bool(cJSON *parent, const char *key, bool value) {
@@ -132,55 +147,52 @@ void json_null(cJSON *parent, const char *key) {
     add(parent, key, cJSON_CreateNull());
 }
 
-static void add_quoted(cJSON *parent, const char *key, const void *bytes, size_t n) {
-    struct uqff_buffer text = {0};
-    json_quote(&text, bytes, n);
-    if (text.failed) {
-        failed = true;
-    } else {
-        json_raw(parent, key, text.data);
-    }
-    uqff_buffer_free(&text);
-}
-
 void json_text(cJSON *parent, const char *key, const char *text) {
     if (text == NULL) {
         json_null(parent, key);
-    } else {
-        add_quoted(parent, key, text, strlen(text));
+        return;
     }
+    struct uqff_buffer quoted = {0};
+    json_quote(&quoted, text, strlen(text));
+    json_raw_buffer(parent, key, &quoted);
+}
+
+void json_put_bytes(struct uqff_buffer *out, const void *bytes, size_t n) {
+    if (uqff_utf8_valid(bytes, n, NULL)) {
+        json_quote(out, bytes, n);
+        return;
+    }
+    uqff_buffer_printf(out, "{\"hex\":\"");
+    for (size_t i = 0; i < n; i++) {
+        char hex[3];
+        uqff_hex(hex, (const unsigned char *)bytes + i, 1);
+        uqff_buffer_append(out, hex, 2);
+    }
+    uqff_buffer_append(out, "\"}", 2);
 }
 
 void json_bytes(cJSON *parent, const char *key, const void *bytes, size_t n) {
-    if (uqff_utf8_valid(bytes, n, NULL)) {
-        add_quoted(parent, key, bytes, n);
-        return;
-    }
     struct uqff_buffer text = {0};
-    uqff_buffer_printf(&text, "{\"hex\":\"");
-    for (size_t i = 0; i < n; i++) {
-        uqff_buffer_printf(&text, "%02x", ((const unsigned char *)bytes)[i]);
-    }
-    uqff_buffer_printf(&text, "\"}");
-    if (text.failed) {
-        failed = true;
-    } else {
-        json_raw(parent, key, text.data);
-    }
-    uqff_buffer_free(&text);
+    json_put_bytes(&text, bytes, n);
+    json_raw_buffer(parent, key, &text);
 }
 
-void json_shape(cJSON *parent, const char *key, const uint64_t *shape, unsigned rank) {
-    char text[24 * 64 + 8];
-    size_t used = 0;
-    text[used++] = '[';
-    for (unsigned i = 0; i < rank && i < 64; i++) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%llu", i == 0 ? "" : ",",
-                                 (unsigned long long)shape[i]);
+void json_put_shape(struct uqff_buffer *out, const uint64_t *shape, unsigned rank) {
+    uqff_buffer_append(out, "[", 1);
+    for (unsigned i = 0; i < rank; i++) {
+        uqff_buffer_printf(out, "%s%llu", i == 0 ? "" : ",", (unsigned long long)shape[i]);
     }
-    text[used++] = ']';
-    text[used] = '\0';
-    json_raw(parent, key, text);
+    uqff_buffer_append(out, "]", 1);
+}
+
+void json_list(cJSON *parent, const char *key, struct uqff_buffer *items) {
+    struct uqff_buffer text = {0};
+    uqff_buffer_append(&text, "[", 1);
+    uqff_buffer_append(&text, items->data == NULL ? "" : items->data, items->size);
+    uqff_buffer_append(&text, "]", 1);
+    text.failed = text.failed || items->failed;
+    uqff_buffer_free(items);
+    json_raw_buffer(parent, key, &text);
 }
 
 cJSON *json_document(const struct cli *cli) {

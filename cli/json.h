@@ -34,6 +34,14 @@ void json_text(cJSON *parent, const char *key, const char *text); /* null for NU
 void json_bytes(cJSON *parent, const char *key, const void *bytes, size_t n);
 /* Text that is JSON already. */
 void json_raw(cJSON *parent, const char *key, const char *json);
-void json_shape(cJSON *parent, const char *key, const uint64_t *shape, unsigned rank);
+/* The same; takes the text over and frees it. */
+void json_raw_buffer(cJSON *parent, const char *key, struct uqff_buffer *json);
+/* A list that may be long is written as text at once, a node for each value being ten times its
+ * size. Takes the text over and frees it. */
+void json_list(cJSON *parent, const char *key, struct uqff_buffer *items);
+/* Appends bytes as json_bytes() writes them. */
+void json_put_bytes(struct uqff_buffer *out, const void *bytes, size_t n);
+void json_put_double(struct uqff_buffer *out, double value);
+void json_put_shape(struct uqff_buffer *out, const uint64_t *shape, unsigned rank);
 
 #endif

@@ -78,17 +78,29 @@ static void put_spaces(unsigned n) {
     }
 }
 
-/* Prints one cell; nothing is padded behind the last one of a row. */
-static void put_cell(const struct table *table, size_t column, const char *text, unsigned width) {
+/* Prints one cell; nothing is padded behind the `last` one of a row. */
+static void put_cell(const struct table *table, size_t column, size_t last, const char *text,
+                     unsigned width) {
     const unsigned missing = table->columns[column].width - width;
+    if (column > last) {
+        return;
+    }
     if (table->columns[column].align == ALIGN_RIGHT) {
         put_spaces(missing);
     }
     fputs_unlocked(text, stdout);
-    if (column + 1 == table->column_count) {
-        return;
+    if (column < last) {
+        put_spaces(table->columns[column].align == ALIGN_LEFT ? missing + 2 : 2);
     }
-    put_spaces(table->columns[column].align == ALIGN_LEFT ? missing + 2 : 2);
+}
+
+/* The last column of a row that is not empty: so no line ends in spaces. */
+static size_t last_column(const struct table *table, size_t first_cell) {
+    size_t last = table->column_count - 1;
+    while (last > 0 && table->cells[first_cell + last].width == 0) {
+        last--;
+    }
+    return last;
 }
 
 static void put_rule(const struct table *table, unsigned indent) {
@@ -112,20 +124,23 @@ enum uqff_code table_print(struct table *table, const struct cli *cli, unsigned 
     put_spaces(indent);
     fputs_unlocked(style(cli, STYLE_BOLD), stdout);
     for (size_t c = 0; c < table->column_count; c++) {
-        put_cell(table, c, table->columns[c].title,
+        put_cell(table, c, table->column_count - 1, table->columns[c].title,
                  (unsigned)uqff_text_width(table->columns[c].title));
     }
     fputs_unlocked(style_end(cli), stdout);
     fputs_unlocked("\n", stdout);
+    size_t last = 0;
     for (size_t i = 0; i < table->cell_count; i++) {
         const size_t column = i % table->column_count;
         if (column == 0) {
+            last = last_column(table, i);
             if (i / table->column_count + 1 == table->total_row) {
                 put_rule(table, indent);
             }
             put_spaces(indent);
         }
-        put_cell(table, column, table->text.data + table->cells[i].offset, table->cells[i].width);
+        put_cell(table, column, last, table->text.data + table->cells[i].offset,
+                 table->cells[i].width);
         if (column + 1 == table->column_count) {
             fputs_unlocked("\n", stdout);
         }

@@ -1,0 +1,150 @@
+/* uqff inspect: what a model's files hold. */
+#include "cmd.h"
+
+#include <stdio.h>
+
+#include "output.h"
+#include "view.h"
+
+struct values {
+    bool tensors, metadata, variants, layout, stats;
+    const char *filter;
+};
+
+#define AT(member) offsetof(struct values, member)
+
+static const struct option options[] = {
+    {"tensors", 0, NULL, OPTION_FLAG, AT(tensors), COMPLETE_NONE, NULL,
+     "list the tensors: name, type, shape, size; in a UQFF file each module in each of its types"},
+    {"metadata", 0, NULL, OPTION_FLAG, AT(metadata), COMPLETE_NONE, NULL,
+     "list the metadata: keys and values"},
+    {"variants", 0, NULL, OPTION_FLAG, AT(variants), COMPLETE_NONE, NULL,
+     "list the variants of a UQFF file, what each costs alone, and how much of it is shared"},
+    {"layout", 0, NULL, OPTION_FLAG, AT(layout), COMPLETE_NONE, NULL,
+     "list every stretch of bytes in every file"},
+    {"stats", 0, NULL, OPTION_FLAG, AT(stats), COMPLETE_NONE, NULL,
+     "read all values and print smallest, largest, mean, deviation, zeros, and the range of the "
+     "scales"},
+    {"filter", 0, "REGEX", OPTION_TEXT, AT(filter), COMPLETE_NONE, NULL,
+     "only what has the pattern (PCRE2) in its name: tensors, keys, entries"},
+    {0},
+};
+
+static const struct positional positionals[] = {
+    {"MODEL", false, false, COMPLETE_FILE,
+     "directory, .safetensors, index, .gguf, .uqff; MODEL#variant"},
+    {0},
+};
+
+static const char *const description[] = {
+    "Prints what a model's files hold. Without an option it is a summary; each option prints a "
+    "list of "
+    "its own instead. Nothing but headers is read, except by --stats.",
+    "Every file is checked in full before anything is printed. One that is well-formed but holds "
+    "no "
+    "complete model (a file of a few tensors, an importance matrix) is shown all the same.",
+    "Shapes are written with the outermost dimension first, also those of GGUF files. What does "
+    "not "
+    "print is escaped as \\xHH or \\u{HHHH}, and a backslash is doubled.",
+    NULL,
+};
+
+static const char *const json[] = {
+    "The document always holds the summary; the lists that were asked for come behind it.",
+    "    schema        \"uqff.inspect/1\"\n"
+    "    path, kind    the reference, \"multi-quant uqff 1.2.0\"\n"
+    "    model         null, or name, architecture, model_type, gguf_architecture,\n"
+    "                  layers, hidden, feed_forward, heads, kv_heads, head_dim,\n"
+    "                  vocabulary, experts, experts_used, context, tied, modules;\n"
+    "                  a number that the source does not tell is 0\n"
+    "    refusal       null, or why the files are no complete model\n"
+    "    files         [{path, bytes}]\n"
+    "    side_files    [{path, bytes}]\n"
+    "    tensor_count, weights, tensor_bytes\n"
+    "    types         [{type, tensors, elements, bytes}]\n"
+    "    tensors       [{name, type, shape, elements, bytes, file, offset}],\n"
+    "                  from UQFF also what (module, bias, residual), and variants\n"
+    "    metadata      [{key, type, value}]\n"
+    "    default, variants  [{name, recipe, weights, bytes, exclusive_bytes,\n"
+    "                  shared_bytes, types: [{type, modules}]}]\n"
+    "    blob_bytes, residual_bytes, asset_bytes  with --variants\n"
+    "    layout        [{file, entries: [{offset, bytes, what, name}]}]\n"
+    "    stats         [{name, type, decoded, elements, min, max, mean, deviation,\n"
+    "                  zeros, nonfinite, scale_min, scale_max}]\n"
+    "    warnings      [text]",
+    "Sizes and offsets are bytes; file is an index into files. A metadata integer beyond 2^53 is a "
+    "string. A value that is not valid UTF-8 is {\"hex\": \"…\"}, and a float that is not finite "
+    "is null.",
+    NULL,
+};
+
+static const struct example examples[] = {
+    {"uqff inspect storyteller.uqff --variants", "What each variant costs:"},
+    {"uqff inspect model.gguf --tensors --filter 'ffn_(up|down)'", "Some tensors of a GGUF:"},
+    {"uqff inspect model.gguf --metadata --json | jq -r '.metadata[].key'", "The keys of a GGUF:"},
+    {"uqff inspect storyteller.uqff#q8_0 --stats", "The values of one variant:"},
+    {0},
+};
+
+static enum uqff_code show(struct view *view, const struct values *values, cJSON *document,
+                           struct uqff_error *err) {
+    const struct {
+        bool wanted;
+        enum uqff_code (*show)(struct view *, cJSON *, struct uqff_error *);
+    } lists[] = {
+        {values->tensors, view_tensors},   {values->metadata, view_metadata},
+        {values->variants, view_variants}, {values->layout, view_layout},
+        {values->stats, view_stats},
+    };
+    bool any = false;
+    enum uqff_code code = UQFF_OK;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        any = any || lists[i].wanted;
+    }
+    if (document != NULL || !any) {
+        code = view_summary(view, document, err);
+    }
+    bool first = true;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0] && code == UQFF_OK; i++) {
+        if (lists[i].wanted) {
+            if (!first && document == NULL) {
+                printf("\n");
+            }
+            code = lists[i].show(view, document, err);
+            first = false;
+        }
+    }
+    return code;
+}
+
+static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
+    const struct values *values = arguments;
+    struct view view;
+    enum uqff_code code = view_open(cli, cli->arguments.items[0], values->filter, &view, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    cJSON *document = cli->json ? json_document(cli) : NULL;
+    code = show(&view, values, document, err);
+    if (cli->json) {
+        if (code == UQFF_OK) {
+            code = json_print(cli, document, err);
+        } else {
+            cJSON_Delete(document);
+        }
+    }
+    view_close(&view);
+    return code;
+}
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .summary = "Show what a model's files hold",
+    .positionals = positionals,
+    .options = options,
+    .values_size = sizeof(struct values),
+    .description = description,
+    .json = json,
+    .examples = examples,
+    .run = run,
+};
