@@ -583,7 +583,7 @@ enum uqff_code uqff_container_format_check(const struct uqff_canonical *canonica
                                            const struct uqff_coding **coding,
                                            struct uqff_error *err) {
     struct check check = {.canonical = canonical, .arena = arena, .err = err, .blob = blob};
-    const struct format_row *row;
+    const struct format_row *row = NULL;
     blob->type = UINT32_MAX;
     blob->entry = canonical->weight;
     enum uqff_code code = check_format(&check, &row);

@@ -150,18 +150,22 @@ static enum uqff_code set_bytes(const struct builder *b, struct uqff_plan_item *
  * What an entry is reckoned to take, never less than it does:
  *
  *   header   ,"NAME":{"dtype":"F8_E4M3FNUZ","shape":[…],"data_offsets":[20 digits,20 digits]}
- *            97 bytes without the name and the dimensions of at most 20 digits; the same again for
- *            the padding before it, and 16 bytes for each in the table of digests
- *   data     its bytes; blobs and residual tensors rounded up to the alignment, others with the 7
- *            that natural alignment may want
+ *            97 bytes without the name and the dimensions of at most 20 digits
+ *   data     its bytes, and 16 in the table of digests
+ *
+ * An entry behind which padding may follow bears that, too: a blob or residual tensor that does not
+ * end on the alignment, and a bias, whose dtype need not be the next one's.
  */
 static void reckon(const struct builder *b, const struct uqff_plan_item *item, uint64_t *header,
                    uint64_t *data) {
-    uint64_t alignment = b->plan->alignment, bytes;
+    uint64_t alignment = b->plan->alignment, bytes = item->entry.bytes, more = 16;
     bool aligned = item->class == UQFF_CLASS_BLOB || item->class == UQFF_CLASS_RESIDUAL;
-    *header += 300 + uqff_container_json_bytes(item->entry.name) + 21 * (uint64_t)item->rank;
-    if (!uqff_align_u64(item->entry.bytes, aligned ? alignment : 8, &bytes) ||
-        !uqff_add_u64(*data, bytes, data)) {
+    *header += 100 + uqff_container_json_bytes(item->entry.name) + 21 * (uint64_t)item->rank;
+    if (item->class == UQFF_CLASS_BIAS || (aligned && bytes % alignment != 0)) {
+        *header += 150;
+        more += 16 + alignment;
+    }
+    if (!uqff_add_u64(*data, more, data) || !uqff_add_u64(*data, bytes, data)) {
         *data = UINT64_MAX; /* the layout fails */
     }
 }

@@ -1,4 +1,5 @@
 /* uqff_report.json, which lies beside the shard sets of a mistral.rs directory (schema 1). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -14,7 +15,7 @@ static const char *stored_label(uint32_t type) {
     if (uqff_container_type_is_float(type)) {
         return "unquant";
     }
-    strncpy(label, uqff_type_label(type), sizeof label - 1);
+    snprintf(label, sizeof label, "%s", uqff_type_label(type));
     size_t n = strlen(label);
     if (n > 2 && strcmp(label + n - 2, "_k") == 0) {
         strcpy(label + n - 2, "k");
@@ -73,7 +74,7 @@ static enum uqff_code render_counts(const struct uqff_report_output *output,
                 return code;
             }
             counts[n] = (struct label_count){.count = 0};
-            strncpy(counts[n++].label, label, sizeof counts->label - 1);
+            snprintf(counts[n++].label, sizeof counts->label, "%s", label);
         }
         counts[i].count++;
     }

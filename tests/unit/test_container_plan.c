@@ -204,6 +204,22 @@ static void check_layout(const struct uqff_container_spec *spec) {
     uqff_container_plan_free(plan);
 }
 
+/* No shard is larger than the limit unless it holds a single thing that is. */
+static void check_limit(const struct uqff_container_spec *spec) {
+    struct uqff_container_plan *plan = plan_ok(spec);
+    for (size_t s = 0; s < uqff_container_plan_shard_count(plan); s++) {
+        size_t things = 0;
+        for (size_t i = 0; i < uqff_container_plan_count(plan); i++) {
+            const struct uqff_plan_entry *entry = uqff_container_plan_entry(plan, i);
+            things += entry->shard == s && entry->kind != UQFF_PLAN_BIAS && by_caller(entry);
+        }
+        assert_true(things >= 1);
+        assert_true(things == 1 || spec->max_shard == 0 ||
+                    uqff_container_plan_shard_bytes(plan, s) <= spec->max_shard);
+    }
+    uqff_container_plan_free(plan);
+}
+
 static void test_layout(void **state) {
     (void)state;
     static const unsigned alignments[] = {64, 128, 4096};
@@ -214,8 +230,10 @@ static void test_layout(void **state) {
             spec.alignment = alignments[a];
             spec.max_shard = limits[l];
             check_layout(&spec);
+            check_limit(&spec);
             spec.default_variant = UQFF_NONE;
             check_layout(&spec);
+            check_limit(&spec);
             spec = tiny_plain_spec();
             spec.max_shard = limits[l];
             check_layout(&spec);
