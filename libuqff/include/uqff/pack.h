@@ -230,9 +230,11 @@ struct uqff_verify_options {
     bool allow_newer_minor;
     unsigned threads;
 };
-/* Verifies a file or directory: structure, digests, non-finite and impossible scales, and what a target
- * program demands. Failing checks are findings, *passed tells whether any was a failure; an error is
- * returned only when the file cannot be read or parsed. */
+/* Verifies a file or directory (all model files in it): structure, digests, non-finite and impossible
+ * scales, and what a target program demands. FILE#variant looks at that variant's blobs alone. Failing
+ * checks are findings, in an order that does not depend on the threads; *passed tells whether any was
+ * a failure. An error is returned only when the file cannot be read or parsed, or under UQFF_E_CANCELLED
+ * and the like. `options` may be NULL. */
 UQFF_API enum uqff_code uqff_verify(const char *path, const struct uqff_verify_options *options,
                                     const struct uqff_findings *findings,
                                     const struct uqff_progress *progress, bool *passed,
@@ -262,11 +264,13 @@ struct uqff_difference {
     enum uqff_difference_kind kind;
     const char *name;
     const char *a, *b;         /* what each has, printable; "" when absent */
-    double max_abs, rel_rmse;  /* VALUES: largest difference, RMS error relative to A's RMS */
-    uint64_t count;            /* VALUES: differing elements */
+    double max_abs, rel_rmse;  /* VALUES: largest difference, RMS error relative to A's RMS; 0 when
+                                  only bytes were compared, infinite where one side is not finite */
+    uint64_t count;            /* VALUES: differing elements; of bytes: elements in differing blocks */
 };
 struct uqff_diff_options {
-    bool values;      /* compare decoded values where bytes or types differ */
+    bool values;      /* compare decoded values where bytes or types differ: another type is then
+                         no difference by itself */
     double tolerance; /* values: largest relative RMS error that counts as equal */
     unsigned threads;
 };
