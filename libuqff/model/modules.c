@@ -188,8 +188,12 @@ static enum uqff_code make_module(struct grouping *g, const struct claim *claims
     if (code != UQFF_OK) {
         return code;
     }
+    /* A container's weight may have any rank; its size is known to fit 64 bits. */
     module.info.columns = module.info.shape[module.info.rank - 1];
-    module.info.rows = module.info.shape[0] * (module.info.rank == 3 ? module.info.shape[1] : 1);
+    module.info.rows = 1;
+    for (unsigned i = 0; i + 1 < module.info.rank; i++) {
+        module.info.rows *= module.info.shape[i];
+    }
     model->modules[model->module_count++] = module;
     return UQFF_OK;
 }

@@ -457,6 +457,24 @@ static void checks_metadata(void **state) {
     uqff_model_close(model);
 }
 
+static void survives_failing_allocations(void **state) {
+    (void)state;
+    const char *path = build(llama, COUNT(llama), llama_tensors, COUNT(llama_tensors), false);
+    for (size_t n = 1;; n++) {
+        struct uqff_model *model = NULL;
+        struct uqff_error err;
+        fail_allocation(n);
+        enum uqff_code code = uqff_model_open(path, &quiet, &model, &err);
+        fail_allocation(0);
+        if (code == UQFF_OK) {
+            assert_true(n > 20);
+            uqff_model_close(model);
+            return;
+        }
+        assert_int_equal(code, UQFF_E_MEMORY);
+    }
+}
+
 /* ---- against the same models as safetensors -------------------------------------------------- */
 
 static void compare(const char *hf_path, const char *gguf_path) {
@@ -507,6 +525,7 @@ int main(void) {
         cmocka_unit_test(takes_unknown_architectures_as_they_are),
         cmocka_unit_test(lists_big_endian_files),
         cmocka_unit_test(checks_metadata),
+        cmocka_unit_test(survives_failing_allocations),
         cmocka_unit_test(agrees_with_safetensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
