@@ -47,11 +47,12 @@ static void reads_all_fields(void **state) {
 
 static void takes_absence_and_null_alike(void **state) {
     (void)state;
-    static const char *const texts[] = {
-        "{}",
+    static const char nulls[] =
         "{\"architectures\":null,\"hidden_size\":null,\"rope_theta\":null,\"dtype\":null,"
-        "\"text_config\":null,\"rope_parameters\":null,\"tie_word_embeddings\":null}",
-        "{\"architectures\":[],\"num_key_value_heads\":[1,2],\"rope_parameters\":{}}"};
+        "\"text_config\":null,\"rope_parameters\":null,\"tie_word_embeddings\":null}";
+    static const char empty[] =
+        "{\"architectures\":[],\"num_key_value_heads\":[1,2],\"rope_parameters\":{}}";
+    static const char *const texts[] = {"{}", nulls, empty};
     for (size_t i = 0; i < COUNT(texts); i++) {
         struct uqff_arena arena = {0};
         struct uqff_config c;
