@@ -169,6 +169,25 @@ static enum uqff_code check_variants(const struct uqff_container_spec *spec,
     return UQFF_OK;
 }
 
+/* mistral.rs counts each name that begins with "<module>.weight" as that module's. */
+static enum uqff_code check_prefixes(const struct uqff_container_spec *spec,
+                                     const struct uqff_map *modules, struct uqff_error *err) {
+    for (size_t m = 0; m < spec->module_count; m++) {
+        const char *name = spec->modules[m].name;
+        for (const char *p = strstr(name, ".weight"); p != NULL; p = strstr(p + 1, ".weight")) {
+            size_t other = uqff_container_map_get(modules, name, (size_t)(p - name));
+            if (other != UQFF_NONE) {
+                return uqff_fail(
+                    err, UQFF_E_NAME, UQFF_NO_OFFSET,
+                    "module '%s': mistral.rs would take it for a part of the weight of "
+                    "module '%s'",
+                    name, spec->modules[other].name);
+            }
+        }
+    }
+    return UQFF_OK;
+}
+
 /* A residual tensor must not be a module's weight or bias under another hat. */
 static enum uqff_code check_residual(const struct uqff_container_spec *spec,
                                      const struct uqff_map *modules, struct uqff_error *err) {
@@ -280,7 +299,8 @@ enum uqff_code uqff_container_spec_check(const struct uqff_container_spec *spec,
         code = uqff_container_map_put(&modules, spec->modules[m].name,
                                       strlen(spec->modules[m].name), m, &existing, err);
     }
-    if (code == UQFF_OK && (code = check_residual(spec, &modules, err)) == UQFF_OK) {
+    if (code == UQFF_OK && (code = check_prefixes(spec, &modules, err)) == UQFF_OK &&
+        (code = check_residual(spec, &modules, err)) == UQFF_OK) {
         code = check_assets(spec, &paths, err);
     }
     uqff_container_map_free(&modules);

@@ -438,6 +438,10 @@ static void bend_module_weight(struct uqff_container_spec *s) {
     bent_modules[1].name = "model.layers.0.a.weight.b";
     s->modules = bent_modules;
 }
+static void bend_module_prefix(struct uqff_container_spec *s) {
+    bent_modules[3].name = "model.layers.0.self_attn.q_proj.weights_proj";
+    s->modules = bent_modules;
+}
 static void bend_module_twice(struct uqff_container_spec *s) {
     bent_modules[3].name = bent_modules[2].name;
     s->modules = bent_modules;
@@ -579,6 +583,7 @@ static void test_refusals(void **state) {
         {bend_module_at, UQFF_E_NAME, "a@b"},
         {bend_module_control, UQFF_E_NAME, "a\\x0ab"},
         {bend_module_weight, UQFF_E_NAME, ".weight"},
+        {bend_module_prefix, UQFF_E_NAME, "weights_proj"},
         {bend_module_twice, UQFF_E_DUPLICATE, "twice"},
         {bend_module_unsorted, UQFF_E_ARGUMENT, "model order"},
         {bend_module_zero, UQFF_E_SHAPE, "dimension 0 is 0"},
