@@ -1,0 +1,12 @@
+/*
+ * The encoders that search, as an instruction set's vec.h names them by LEVEL. Private to
+ * quantizers/.
+ */
+#ifndef UQFF_LANES_SEARCH_H
+#define UQFF_LANES_SEARCH_H
+
+#include "kernels.h"
+
+uqff_quantize_fn LEVEL(quantize_q2_k), LEVEL(quantize_q4_k), LEVEL(quantize_q5_k);
+
+#endif

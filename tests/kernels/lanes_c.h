@@ -1,0 +1,27 @@
+/*
+ * The searches of lanes/ over plain C in place of an instruction set: where this level is right and
+ * a faster one is wrong, the fault is in that one's vec.h.
+ */
+#ifndef UQFF_TEST_LANES_C_H
+#define UQFF_TEST_LANES_C_H
+
+#include "lanes/vec_c.h"
+
+#include "lanes/search.h"
+
+#include "lanes/quantize_minimum.h"
+
+#define ROW(TYPE, name) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = {.quantize = LEVEL(quantize_##name)}
+
+static const struct uqff_kernels lanes_c = {
+    .type =
+        {
+            ROW(Q2_K, q2_k),
+            ROW(Q4_K, q4_k),
+            ROW(Q5_K, q5_k),
+        },
+};
+
+#undef ROW
+
+#endif
