@@ -35,7 +35,8 @@ struct recompute {
     size_t count, capacity;
     struct named_tensor *tensors; /* of the source, by Hugging Face name */
     size_t tensor_count;
-    const char *where; /* the file, for messages */
+    const char *where;       /* the file, for messages */
+    bool without_importance; /* blobs that importance shaped cannot be made again */
 };
 
 #define RECOMPUTE_FAIL(recompute, ...)                                                             \

@@ -23,8 +23,7 @@ static bool ends_with(const char *text, const char *ending) {
     return n >= m && memcmp(text + n - m, ending, m) == 0;
 }
 
-/* ---- finding
- * --------------------------------------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------------------------- */
 
 static enum uqff_code kind_of(const char *path, enum file_kind *kind, struct uqff_error *err) {
     struct uqff_source *source = NULL;
@@ -209,8 +208,7 @@ static void close_finds(struct finds *finds) {
     uqff_arena_free(&finds->arena);
 }
 
-/* ---- checking
- * -------------------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------------------ */
 
 /* The variant that was named, in a container that has it; UQFF_NONE for all of them. */
 static enum uqff_code variant_of(const struct finds *finds, const struct uqff_container *container,

@@ -4,8 +4,7 @@
 
 #include "pack/findings.h"
 
-/* ---- verify_files.c: digests and values of one container
- * ---------------------------------------------- */
+/* ---- verify_files.c: digests and values of one container ----------------------------------- */
 
 enum uqff_code uqff_verify_safetensors(struct verify *verify,
                                        const struct uqff_safetensors_set *set,
@@ -16,8 +15,7 @@ enum uqff_code uqff_verify_gguf(struct verify *verify, const struct uqff_gguf *g
 enum uqff_code uqff_verify_container(struct verify *verify, const struct uqff_container *container,
                                      size_t variant, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- targets
- * --------------------------------------------------------------------------------------------- */
+/* ---- targets ------------------------------------------------------------------------------- */
 
 /* What mistral.rs demands of the containers of a directory (one, or all that it holds) and of the
  * side files in it. */
@@ -32,12 +30,15 @@ enum uqff_code uqff_verify_residual(struct verify *verify, const struct uqff_con
                                     const struct uqff_config *config, const char *const *names,
                                     size_t count, const char *where,
                                     struct uqff_error *err) UQFF_MUST_CHECK;
+/* Reads the number of layers that each of `count` outputs of a report has; UINT64_MAX where it does
+ * not say. verify_report.c. */
+enum uqff_code uqff_verify_report_layers(const char *text, size_t size, uint64_t *layers,
+                                         size_t count, struct uqff_error *err) UQFF_MUST_CHECK;
 /* What llama.cpp's reader and loader demand of a GGUF. */
 enum uqff_code uqff_verify_llamacpp(struct verify *verify, const struct uqff_gguf *gguf,
                                     struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- recomputing
- * ------------------------------------------------------------------------------------------ */
+/* ---- recomputing --------------------------------------------------------------------------- */
 
 /* Encodes everything again from options->recompute and compares. `residual` is the set beside a
  * plain UQFF set, or NULL. */

@@ -60,8 +60,7 @@ static enum uqff_code read_side(struct directory *directory, const char *name, u
     return UQFF_OK;
 }
 
-/* ---- config.json
- * ----------------------------------------------------------------------------------------- */
+/* ---- config.json --------------------------------------------------------------------------- */
 
 /* True when a key of that name stands anywhere in the text. */
 static bool has_key(const char *text, size_t size, const char *key) {
@@ -138,8 +137,7 @@ static enum uqff_code config_of(const struct directory *directory,
     return UQFF_OK;
 }
 
-/* ---- residual.safetensors
- * -------------------------------------------------------------------------------- */
+/* ---- residual.safetensors ------------------------------------------------------------------ */
 
 static enum uqff_code load_residual(struct directory *directory, struct uqff_error *err) {
     static const char name[] = "residual.safetensors";
@@ -217,8 +215,7 @@ static enum uqff_code compare_residual(struct directory *directory,
     return code;
 }
 
-/* ---- side files
- * --------------------------------------------------------------------------------------------- */
+/* ---- side files ---------------------------------------------------------------------------- */
 
 static enum uqff_code compare_asset(struct directory *directory,
                                     const struct uqff_container *container, size_t index,
@@ -298,23 +295,25 @@ static void check_leftovers(const struct directory *directory) {
     }
 }
 
-/* ---- uqff_report.json and names
- * ------------------------------------------------------------------------------ */
+/* ---- uqff_report.json and names ------------------------------------------------------------ */
 
-static bool report_lists(const struct uqff_report_entry *entries, size_t count, const char *shard) {
+/* The output that lists a shard, or UQFF_NONE. */
+static size_t find_output(const struct uqff_report_entry *entries, size_t count,
+                          const char *shard) {
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < entries[i].shard_count; k++) {
             if (strcmp(entries[i].shards[k], shard) == 0) {
-                return true;
+                return i;
             }
         }
     }
-    return false;
+    return UQFF_NONE;
 }
 
 static void compare_report(const struct directory *directory,
-                           const struct uqff_report_entry *entries, size_t count,
-                           struct uqff_container *const *containers, size_t container_count) {
+                           const struct uqff_report_entry *entries, const uint64_t *layers,
+                           size_t count, struct uqff_container *const *containers,
+                           size_t container_count) {
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < entries[i].shard_count; k++) {
             if (!holds(directory, entries[i].shards[k])) {
@@ -324,11 +323,18 @@ static void compare_report(const struct directory *directory,
         }
     }
     for (size_t i = 0; i < container_count; i++) {
+        const size_t modules = uqff_container_module_count(containers[i]);
         for (size_t s = 0; s < uqff_container_shard_count(containers[i]); s++) {
             const char *shard = uqff_path_name(uqff_container_shard_path(containers[i], s));
-            if (!report_lists(entries, count, shard)) {
+            const size_t output = find_output(entries, count, shard);
+            if (output == UQFF_NONE) {
                 FAIL(directory, "report", "%s/uqff_report.json: does not list the shard '%s'",
                      directory->path, shard);
+            } else if (s == 0 && layers[output] != UINT64_MAX && layers[output] != modules) {
+                FAIL(directory, "report",
+                     "%s/uqff_report.json: '%s' has %llu layers, but '%s' holds %zu",
+                     directory->path, entries[output].quant, (unsigned long long)layers[output],
+                     shard, modules);
             }
         }
     }
@@ -341,6 +347,7 @@ static enum uqff_code check_report(struct directory *directory,
     char *text = NULL;
     size_t size = 0, entry_count = 0;
     struct uqff_report_entry *entries = NULL;
+    uint64_t *layers = NULL;
     struct uqff_error problem;
     if (!holds(directory, name)) {
         return UQFF_OK;
@@ -350,6 +357,12 @@ static enum uqff_code check_report(struct directory *directory,
         return code;
     }
     code = uqff_report_parse(text, size, name, &directory->arena, &entries, &entry_count, &problem);
+    if (code == UQFF_OK) {
+        layers = uqff_arena_array(&directory->arena, entry_count, sizeof *layers);
+        code = layers == NULL
+                   ? UQFF_E_MEMORY
+                   : uqff_verify_report_layers(text, size, layers, entry_count, &problem);
+    }
     uqff_free(text);
     if (code == UQFF_E_MEMORY) {
         return uqff_fail_memory(err);
@@ -358,7 +371,7 @@ static enum uqff_code check_report(struct directory *directory,
         uqff_findings_add_error(directory->verify, "report", &problem);
         return UQFF_OK;
     }
-    compare_report(directory, entries, entry_count, containers, count);
+    compare_report(directory, entries, layers, entry_count, containers, count);
     return UQFF_OK;
 }
 
@@ -385,9 +398,7 @@ static void check_name(const struct directory *directory, const struct uqff_cont
     }
 }
 
-/* ---- all of it
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------------- */
 
 static enum uqff_code check_container(struct directory *directory,
                                       const struct uqff_container *container,

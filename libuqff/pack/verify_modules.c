@@ -26,8 +26,7 @@ static const char *last_component(const char *name) {
     return dot != NULL ? dot + 1 : name;
 }
 
-/* ---- types
- * ---------------------------------------------------------------------------------------------- */
+/* ---- types --------------------------------------------------------------------------------- */
 
 static void check_type(const struct subject *subject, const struct uqff_module *module,
                        const struct uqff_blob *blob) {
@@ -51,6 +50,19 @@ static void check_type(const struct subject *subject, const struct uqff_module *
     }
 }
 
+/* mistral.rs reads whole rows of blocks. */
+static void check_block(const struct subject *subject, const struct uqff_module *module,
+                        const struct uqff_blob *blob) {
+    const struct uqff_type_info *info = uqff_type_info(blob->type);
+    if (blob->format == UQFF_FORMAT_GGUF && info != NULL &&
+        module->shape[module->rank - 1] % info->block_length != 0) {
+        FAIL(subject, "block",
+             "%s: module '%s': rows of %llu weights, expected a multiple of %u for %s",
+             subject->where, module->name, (unsigned long long)module->shape[module->rank - 1],
+             (unsigned)info->block_length, info->name);
+    }
+}
+
 /* What the version that the file gives itself did not have yet. */
 static void check_version(const struct subject *subject, const struct uqff_module *module,
                           const struct uqff_blob *blob) {
@@ -66,23 +78,44 @@ static void check_version(const struct subject *subject, const struct uqff_modul
     }
 }
 
+static bool is_half(const struct uqff_config *config) {
+    return config != NULL && (strcmp(config->torch_dtype, "bfloat16") == 0 ||
+                              strcmp(config->torch_dtype, "float16") == 0);
+}
+
+/* True when AFQ's scales are F32: they lie beside the weight. */
+static bool has_wide_scales(const struct subject *subject, const struct uqff_blob *blob) {
+    const struct uqff_safetensors *file =
+        uqff_container_shard(subject->container, blob->entry.shard);
+    struct uqff_buffer name = {0};
+    const struct uqff_st_tensor *scales = NULL;
+    if (blob->format == UQFF_FORMAT_AFQ) {
+        uqff_buffer_printf(&name, "%s.scales", blob->entry.tensor->name);
+        scales = name.failed ? NULL : uqff_safetensors_find(file, name.data);
+    }
+    uqff_buffer_free(&name);
+    return scales != NULL && scales->dtype == UQFF_DTYPE_F32;
+}
+
 /* mistral.rs multiplies in the model's dtype and takes entries larger than that for an error when
  * it maps layers to devices. */
 static void check_dtype(const struct subject *subject, const struct uqff_module *module,
                         const struct uqff_blob *blob) {
-    const struct uqff_config *config = subject->config;
-    if (config == NULL || blob->format != UQFF_FORMAT_UNQUANT || blob->type != UQFF_TYPE_F32 ||
-        (strcmp(config->torch_dtype, "bfloat16") != 0 &&
-         strcmp(config->torch_dtype, "float16") != 0)) {
+    if (!is_half(subject->config)) {
         return;
     }
-    WARN(subject, "dtype",
-         "%s: module '%s': F32 in a model of dtype %s: larger than the dense model", subject->where,
-         module->name, config->torch_dtype);
+    if (blob->format == UQFF_FORMAT_UNQUANT && blob->type == UQFF_TYPE_F32) {
+        WARN(subject, "dtype",
+             "%s: module '%s': F32 in a model of dtype %s: larger than the dense model",
+             subject->where, module->name, subject->config->torch_dtype);
+    }
+    if (has_wide_scales(subject, blob)) {
+        WARN(subject, "dtype", "%s: module '%s': scales in F32, expected the model's dtype %s",
+             subject->where, module->name, subject->config->torch_dtype);
+    }
 }
 
-/* ---- experts
- * -------------------------------------------------------------------------------------------- */
+/* ---- experts ------------------------------------------------------------------------------- */
 
 static bool has_digits_behind(const char *name, const char *part) {
     const char *at = strstr(name, part);
@@ -119,8 +152,7 @@ static void check_experts(const struct subject *subject, const struct uqff_modul
          module->name);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------------ */
+/* ---- the whole ----------------------------------------------------------------------------- */
 
 /* A tied model reads its head from the embedding. */
 static void check_tied(const struct subject *subject) {
@@ -172,6 +204,7 @@ void uqff_verify_modules(struct verify *verify, const struct uqff_container *con
         const struct uqff_module *module = uqff_container_module(container, i);
         const struct uqff_blob *blob = uqff_container_blob(container, blobs[i]);
         check_type(&subject, module, blob);
+        check_block(&subject, module, blob);
         check_version(&subject, module, blob);
         check_dtype(&subject, module, blob);
         check_experts(&subject, module, blob);

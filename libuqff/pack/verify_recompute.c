@@ -3,9 +3,7 @@
 
 #include "pack/recompute.h"
 
-/* ---- containers
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- containers ---------------------------------------------------------------------------- */
 
 static struct expected expect_entry(const struct uqff_container *container, struct uqff_entry entry,
                                     const char *name, const char *what, uint64_t rows) {
@@ -29,6 +27,9 @@ static enum uqff_code add_blob(struct recompute *recompute, const struct uqff_co
                           "%s: module '%s': %s is not encoded here, so it is not compared",
                           recompute->where, info->name, blob->label);
         return UQFF_OK;
+    }
+    if (recompute->without_importance && (type->flags & UQFF_TYPE_USES_IMPORTANCE) != 0) {
+        return UQFF_OK; /* told once for all */
     }
     const struct expected expected =
         expect_entry(container, blob->entry, info->name, type->name, info->rows);
@@ -109,8 +110,7 @@ static enum uqff_code add_modules(struct recompute *recompute,
     return code;
 }
 
-/* ---- residual tensors and side files
- * ------------------------------------------------------------------------------ */
+/* ---- residual tensors and side files ------------------------------------------------------- */
 
 static enum uqff_code add_residual(struct recompute *recompute, const char *name,
                                    struct uqff_source *source, const struct uqff_st_tensor *tensor,
@@ -226,8 +226,7 @@ static enum uqff_code compare_asset(struct recompute *recompute,
     return code;
 }
 
-/* ---- what the file says about its making
- * --------------------------------------------------------------------------- */
+/* ---- what the file says about its making --------------------------------------------------- */
 
 /* Whether each variant has the types that its recipe gives with the options at hand. Without
  * options others may have been used, so a difference is only worth a note. */
@@ -295,6 +294,35 @@ static enum uqff_code check_types(const struct recompute *recompute, struct uqff
     return code;
 }
 
+/* Whether the importance matrix is the one that the file was packed with. Its digest comes first in
+ * the metadata. */
+static void compare_imatrix(struct recompute *recompute, const struct uqff_pack_plan *plan,
+                            const struct uqff_container *container) {
+    static const char before[] = "{\"digest\":\"";
+    const char *json = uqff_container_metadata(container, UQFF_KEY_IMATRIX);
+    struct uqff_digest stored, found;
+    if (json == NULL && plan->imatrix != NULL) {
+        RECOMPUTE_FAIL(recompute, "%s: was packed without an importance matrix, but one is given",
+                       recompute->where);
+    }
+    if (json != NULL && plan->imatrix == NULL) {
+        recompute->without_importance = true;
+        RECOMPUTE_FAIL(recompute,
+                       "%s: was packed with an importance matrix; without it the blobs that it "
+                       "shaped cannot be compared",
+                       recompute->where);
+    }
+    if (json == NULL || plan->imatrix == NULL || strncmp(json, before, sizeof before - 1) != 0 ||
+        !uqff_unhex(stored.bytes, json + sizeof before - 1, sizeof stored.bytes)) {
+        return;
+    }
+    found = uqff_imatrix_digest(plan->imatrix);
+    if (!uqff_digest_equal(&stored, &found)) {
+        RECOMPUTE_FAIL(recompute, "%s: was packed with another importance matrix",
+                       recompute->where);
+    }
+}
+
 /* Whether the file was packed from this source, as its own metadata has it. */
 static enum uqff_code compare_source(const struct recompute *recompute,
                                      const struct uqff_container *container,
@@ -329,6 +357,9 @@ enum uqff_code uqff_verify_recompute(struct verify *verify, const struct uqff_co
         code = check_types(&recompute, &plan, container, variant, err);
     }
     if (code == UQFF_OK) {
+        if (multi) {
+            compare_imatrix(&recompute, &plan, container);
+        }
         code = add_modules(&recompute, container, variant, err);
     }
     if (code == UQFF_OK) {

@@ -1,273 +1,7 @@
-/* Recipes: what each quant name means, and the type that each recipe gives each tensor. */
-#include "tests/support/support.h"
+/* Recipes: what each quant name means, and what options and shapes make of a recipe. */
+#include "unit/test_recipe_lists.h"
 
-#include <stdio.h>
-
-#include "uqff/pack.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* ---- tensor lists
- * --------------------------------------------------------------------------------- */
-
-/* A model's quantizable tensors, as its GGUF lists them. */
-struct tensor_list {
-    struct uqff_recipe_model model;
-    struct uqff_recipe_tensor tensors[2048];
-    size_t count;
-    char names[2048][48];
-};
-
-static void add(struct tensor_list *list, int layer, const char *name, uint64_t columns,
-                uint64_t matrices) {
-    assert_true(list->count < COUNT(list->tensors));
-    char *text = list->names[list->count];
-    if (layer < 0) {
-        snprintf(text, sizeof list->names[0], "%s.weight", name);
-    } else {
-        snprintf(text, sizeof list->names[0], "blk.%d.%s.weight", layer, name);
-    }
-    list->tensors[list->count++] = (struct uqff_recipe_tensor){
-        .name = text,
-        .gguf_name = text,
-        .role = uqff_role_from_gguf_name(text),
-        .layer = layer,
-        .columns = columns,
-        .matrices = matrices,
-    };
-}
-
-struct shape {
-    const char *file, *arch;
-    uint64_t embd, ff, heads, kv_heads, head_dim, experts;
-    int layers;
-    bool tied;
-};
-
-/* Attention and feed-forward part of the ordinary kind, the latter as a stack where there are
- * experts. */
-static void add_ordinary_layer(struct tensor_list *list, const struct shape *shape, int layer) {
-    const uint64_t attention = shape->heads * shape->head_dim;
-    add(list, layer, "attn_q", shape->embd, 1);
-    add(list, layer, "attn_k", shape->embd, 1);
-    add(list, layer, "attn_v", shape->embd, 1);
-    add(list, layer, "attn_output", attention, 1);
-    if (shape->experts == 0) {
-        add(list, layer, "ffn_gate", shape->embd, 1);
-        add(list, layer, "ffn_up", shape->embd, 1);
-        add(list, layer, "ffn_down", shape->ff, 1);
-    } else {
-        add(list, layer, "ffn_gate_exps", shape->embd, shape->experts);
-        add(list, layer, "ffn_up_exps", shape->embd, shape->experts);
-        add(list, layer, "ffn_down_exps", shape->ff, shape->experts);
-    }
-}
-
-/* DeepSeek's latent attention, three dense layers, then routed and shared experts. */
-static void add_deepseek_layer(struct tensor_list *list, const struct shape *shape, int layer) {
-    add(list, layer, "attn_q_a", shape->embd, 1);
-    add(list, layer, "attn_q_b", 1536, 1);
-    add(list, layer, "attn_kv_a_mqa", shape->embd, 1);
-    add(list, layer, "attn_k_b", 128, shape->heads);
-    add(list, layer, "attn_v_b", 512, shape->heads);
-    add(list, layer, "attn_output", 128 * shape->heads, 1);
-    if (layer < 3) {
-        add(list, layer, "ffn_gate", shape->embd, 1);
-        add(list, layer, "ffn_up", shape->embd, 1);
-        add(list, layer, "ffn_down", shape->ff, 1);
-        return;
-    }
-    add(list, layer, "ffn_gate_exps", shape->embd, shape->experts);
-    add(list, layer, "ffn_up_exps", shape->embd, shape->experts);
-    add(list, layer, "ffn_down_exps", 2048, shape->experts);
-    add(list, layer, "ffn_gate_shexp", shape->embd, 1);
-    add(list, layer, "ffn_up_shexp", shape->embd, 1);
-    add(list, layer, "ffn_down_shexp", 2048, 1);
-}
-
-static void build(struct tensor_list *list, const struct shape *shape) {
-    memset(list, 0, sizeof *list);
-    list->model = (struct uqff_recipe_model){
-        .gguf_arch = shape->arch,
-        .layers = (uint64_t)shape->layers,
-        .heads = shape->heads,
-        .kv_heads = shape->kv_heads,
-        .experts = shape->experts,
-    };
-    /* Backwards: the order of the list must not matter. */
-    for (int layer = shape->layers - 1; layer >= 0; layer--) {
-        if (strcmp(shape->arch, "deepseek2") == 0) {
-            add_deepseek_layer(list, shape, layer);
-        } else {
-            add_ordinary_layer(list, shape, layer);
-        }
-    }
-    add(list, -1, "token_embd", shape->embd, 1);
-    if (!shape->tied) {
-        add(list, -1, "output", shape->embd, 1);
-    }
-}
-
-static const struct uqff_recipe_options no_options = {.output_type = UQFF_NO_TYPE,
-                                                      .embedding_type = UQFF_NO_TYPE};
-
-static size_t find(const struct tensor_list *list, const char *name) {
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(list->tensors[i].name, name) == 0) {
-            return i;
-        }
-    }
-    fail_msg("no tensor %s", name);
-    return 0;
-}
-
-/* ---- six real models against llama.cpp's own tables
- * -------------------------------------------------- */
-
-static const struct shape shapes[] = {
-    {"qwen3-0.6b", "qwen3", 1024, 3072, 16, 8, 128, 0, 28, false},
-    {"qwen3-14b", "qwen3", 5120, 17408, 40, 8, 128, 0, 40, false},
-    {"meta-llama-3.1-70b-instruct", "llama", 8192, 28672, 64, 8, 128, 0, 80, false},
-    {"gemma-3-4b-it", "gemma3", 2560, 10240, 8, 4, 256, 0, 34, true},
-    {"gpt-oss-120b", "gpt-oss", 2880, 2880, 64, 8, 64, 128, 36, false},
-    {"deepseek-v3.1", "deepseek2", 7168, 18432, 128, 1, 0, 256, 61, false},
-};
-
-/* The section's file type as a quant. The types of some cannot be encoded, so uqff_quant_parse
- * refuses them; their recipes are there nevertheless. */
-static struct uqff_quant section_quant(const char *name, const char *base) {
-    static const struct {
-        const char *name;
-        int id;
-    } unencodable[] = {{"IQ2_XXS", 19}, {"IQ2_XS", 20}, {"IQ3_XS", 22}, {"IQ3_XXS", 23},
-                       {"IQ1_S", 24},   {"IQ3_S", 26},  {"IQ3_M", 27},  {"IQ2_S", 28},
-                       {"IQ2_M", 29},   {"IQ1_M", 31}};
-    struct uqff_quant quant = {.family = UQFF_QUANT_LLAMACPP, .recipe = "", .file_type = -1};
-    struct uqff_error err;
-    const struct uqff_type_info *info = uqff_type_by_name(base);
-    assert_non_null(info);
-    for (size_t i = 0; i < COUNT(unencodable); i++) {
-        if (strcmp(unencodable[i].name, name) == 0) {
-            assert_fails(uqff_quant_parse(name, &quant, &err), UQFF_E_TYPE, &err, info->name);
-            quant.file_type = unencodable[i].id;
-            quant.type = info->id;
-            return quant;
-        }
-    }
-    assert_ok(uqff_quant_parse(name, &quant, &err), &err);
-    assert_int_equal(quant.family, UQFF_QUANT_LLAMACPP);
-    assert_string_equal(quant.recipe, name);
-    assert_int_equal(quant.type, info->id);
-    return quant;
-}
-
-struct section {
-    char name[32], base[32];
-    uint32_t expected[2048];
-    bool open;
-};
-
-/* Compares the section that has been read with what uqff_recipe_choose says; returns the number of
- * tensors compared. */
-static size_t check_section(struct tensor_list *list, struct section *section, const char *file) {
-    if (!section->open) {
-        return 0;
-    }
-    static struct uqff_choice choices[2048];
-    struct uqff_error err;
-    const struct uqff_quant quant = section_quant(section->name, section->base);
-    assert_ok(uqff_recipe_choose(&quant, &list->model, list->tensors, list->count, &no_options,
-                                 choices, &err),
-              &err);
-    for (size_t i = 0; i < list->count; i++) {
-        if (choices[i].type != section->expected[i]) {
-            fail_msg("%s [%s] %s: found %s, expected %s", file, section->name,
-                     list->tensors[i].name, uqff_type_info(choices[i].type)->name,
-                     uqff_type_info(section->expected[i])->name);
-        }
-    }
-    section->open = false;
-    return list->count;
-}
-
-static void test_real_models(void **state) {
-    (void)state;
-    static struct tensor_list list;
-    static struct section section;
-    if (extra_data("recipes") == NULL) {
-        skip();
-    }
-    for (size_t s = 0; s < COUNT(shapes); s++) {
-        char path[80], line[256];
-        size_t sections = 0, exceptions = 0, compared = 0;
-        build(&list, &shapes[s]);
-        snprintf(path, sizeof path, "recipes/%s.schema", shapes[s].file);
-        FILE *file = fopen(extra_data(path), "r");
-        assert_non_null(file);
-        section.open = false;
-        while (fgets(line, sizeof line, file) != NULL) {
-            char a[128], b[32];
-            if (sscanf(line, "[%31[^]]] %31s", a, b) == 2) {
-                compared += check_section(&list, &section, shapes[s].file);
-                memcpy(section.name, a, sizeof section.name);
-                memcpy(section.base, b, sizeof section.base);
-                for (size_t i = 0; i < list.count; i++) {
-                    section.expected[i] = uqff_type_by_name(b)->id;
-                }
-                section.open = true;
-                sections++;
-            } else if (line[0] != '#' && sscanf(line, "%127s %31s", a, b) == 2) {
-                section.expected[find(&list, a)] = uqff_type_by_name(b)->id;
-                exceptions++;
-            }
-        }
-        compared += check_section(&list, &section, shapes[s].file);
-        fclose(file);
-        assert_int_equal(sections, 33);
-        assert_true(exceptions > 1000);
-        assert_int_equal(compared, sections * list.count);
-    }
-}
-
-/* ---- a small model against what llama-quantize made of it
- * --------------------------------------------- */
-
-static void test_storyteller(void **state) {
-    (void)state;
-    static struct tensor_list list;
-    static struct uqff_choice choices[2048];
-    build(&list, &(struct shape){"", "llama", 256, 512, 4, 2, 64, 0, 4, false});
-    FILE *file = fopen(test_data("storyteller/llama-quantize.tsv"), "r");
-    assert_non_null(file);
-    char line[256], recipe[32], imatrix[8], tensor[64], type[16], previous[32] = "";
-    size_t recipes = 0, compared = 0;
-    assert_non_null(fgets(line, sizeof line, file)); /* the heading */
-    while (fgets(line, sizeof line, file) != NULL) {
-        assert_int_equal(sscanf(line, "%31s %7s %63s %15s", recipe, imatrix, tensor, type), 4);
-        struct uqff_error err;
-        if (strcmp(recipe, previous) != 0) {
-            struct uqff_quant quant;
-            list.model.has_importance = strcmp(imatrix, "no") != 0;
-            assert_ok(uqff_quant_parse(recipe, &quant, &err), &err);
-            assert_ok(uqff_recipe_choose(&quant, &list.model, list.tensors, list.count, &no_options,
-                                         choices, &err),
-                      &err);
-            memcpy(previous, recipe, sizeof previous);
-            recipes++;
-        }
-        if (strstr(tensor, "_norm.") == NULL) {
-            const uint32_t found = choices[find(&list, tensor)].type;
-            assert_string_equal(uqff_type_info(found)->name, type);
-            compared++;
-        }
-    }
-    fclose(file);
-    assert_int_equal(recipes, 19);
-    assert_int_equal(compared, 19 * list.count);
-}
-
-/* ---- names
- * --------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------- */
 
 static void test_quant_names(void **state) {
     (void)state;
@@ -378,8 +112,7 @@ static void test_listed_names(void **state) {
     }
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------- */
 
 static struct uqff_quant quant_of(const char *name) {
     struct uqff_quant quant;
@@ -643,8 +376,7 @@ static void test_bad_options(void **state) {
 #undef CHOOSE
 }
 
-/* ---- the odd ones
- * ---------------------------------------------------------------------------------------- */
+/* ---- the odd ones -------------------------------------------------------------------------- */
 
 static void test_importance(void **state) {
     (void)state;
@@ -772,8 +504,6 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_real_models),
-        cmocka_unit_test(test_storyteller),
         cmocka_unit_test(test_quant_names),
         cmocka_unit_test(test_refused_names),
         cmocka_unit_test(test_listed_names),

@@ -136,6 +136,29 @@ static void test_recipe_of_a_variant(void **state) {
     uqff_model_close(model);
 }
 
+/* The importance matrix must be the one that the file was packed with. */
+static void test_importance(void **state) {
+    (void)state;
+    static const char *const quants[] = {"q4_0", "q8_0"};
+    char file[600], imatrix[600], other[600];
+    snprintf(file, sizeof file, "%s", in_folder("story.uqff"));
+    snprintf(imatrix, sizeof imatrix, "%s", test_data("storyteller/imatrix.gguf"));
+    snprintf(other, sizeof other, "%s", test_data("storyteller/imatrix.dat"));
+    struct uqff_model *model = must_open(test_data("storyteller"));
+    struct uqff_pack_options wanted = pack_options(quants, COUNT(quants), file);
+    wanted.imatrix = imatrix;
+    pack(model, &wanted);
+    assert_passes(file, .strict = true, .recompute = model, .pack = &wanted);
+    assert_string_equal(found.text, "");
+    assert_false(verify(file, &(struct uqff_verify_options){.recompute = model}));
+    assert_int_equal(found.failures, 1);
+    assert_told("failure recompute:", "was packed with an importance matrix");
+    wanted.imatrix = other;
+    assert_false(verify(file, &(struct uqff_verify_options){.recompute = model, .pack = &wanted}));
+    assert_told("failure recompute:", "was packed with another importance matrix");
+    uqff_model_close(model);
+}
+
 static void test_plain_directory(void **state) {
     (void)state;
     char out[600];
@@ -275,6 +298,7 @@ int main(void) {
         cmocka_unit_test_setup(test_damage, enter_folder),
         cmocka_unit_test_setup(test_other_source, enter_folder),
         cmocka_unit_test_setup(test_recipe_of_a_variant, enter_folder),
+        cmocka_unit_test_setup(test_importance, enter_folder),
         cmocka_unit_test_setup(test_plain_directory, enter_folder),
         cmocka_unit_test_setup(test_values, enter_folder),
         cmocka_unit_test_setup(test_refused_paths, enter_folder),

@@ -9,8 +9,7 @@ static bool check(const char *path) {
     return verify(path, &(struct uqff_verify_options){MISTRALRS});
 }
 
-/* ---- multi-quant files
- * --------------------------------------------------------------------------------- */
+/* ---- multi-quant files --------------------------------------------------------------------- */
 
 static char file[600], out[600];
 
@@ -74,8 +73,7 @@ static void test_no_default(void **state) {
     assert_told("failure no-default:", "small.uqff");
 }
 
-/* ---- a directory as mistral.rs has it
- * ------------------------------------------------------------------ */
+/* ---- a directory as mistral.rs has it ------------------------------------------------------ */
 
 static void make_plain(void) {
     static const char *const quants[] = {"q4k", "q8_0"};
@@ -100,6 +98,16 @@ static void test_directory(void **state) {
     assert_int_equal(found.failures, 1);
     assert_told("failure checkpoint:", "pytorch_model.bin");
     assert_int_equal(unlink(in_folder("out/pytorch_model.bin")), 0);
+
+    size_t size = 0;
+    char *report = read_file(in_folder("out/uqff_report.json"), &size);
+    char *layers = memmem(report, size, "\"layers\": 16", 12);
+    assert_non_null(layers);
+    layers[11] = '7';
+    write_file(in_folder("out/uqff_report.json"), report, size);
+    assert_false(check(out));
+    assert_told("failure report:", "'q4k' has 17 layers, but 'q4k-0.uqff' holds 16");
+    free(report);
 
     write_text("out/config.json", "{\"num_hidden_layers\":2,");
     assert_false(check(out));
@@ -142,8 +150,7 @@ static void test_residual(void **state) {
     assert_told("failure residual-incomplete:", "lack a norm behind the layers");
 }
 
-/* ---- files by other hands
- * ---------------------------------------------------------------------------------- */
+/* ---- files by other hands ------------------------------------------------------------------ */
 
 struct entry {
     const char *name;
@@ -193,6 +200,8 @@ static void test_types(void **state) {
         VERSION(0),
         SCALAR("a.q8_1.weight.dtype", U32, UQFF_TYPE_Q8_1),
         {"a.q8_1.weight.shape", UQFF_DTYPE_U32, 1, {2}, 0},
+        SCALAR("a.ragged.weight.dtype", U32, UQFF_TYPE_Q8_1),
+        {"a.ragged.weight.shape", UQFF_DTYPE_U32, 1, {2}, 0},
         SCALAR("a.f32.weight.dtype", U32, UQFF_TYPE_F32),
         {"a.f32.weight.shape", UQFF_DTYPE_U32, 1, {2}, 0},
         {"a.f32.weight", UQFF_DTYPE_U8, 1, {256}, 0},
@@ -202,8 +211,10 @@ static void test_types(void **state) {
         {"a.mlp.experts.sideways.weight", UQFF_DTYPE_F16, 3, {2, 2, 32}, 0},
         {"lm_head.weight", UQFF_DTYPE_F16, 2, {2, 32}, 0},
         {"a.q8_1.weight", UQFF_DTYPE_U8, 1, {72}, 0},
+        {"a.ragged.weight", UQFF_DTYPE_U8, 1, {72}, 0},
         {"nodot", UQFF_DTYPE_U8, 1, {8}, 0},
         SCALAR("a.q8_1.weight.format", U8, 0),
+        SCALAR("a.ragged.weight.format", U8, 0),
         SCALAR("a.f32.weight.format", U8, 0),
         SCALAR("a.plain.weight.format", U8, 1),
         SCALAR("model.embed_tokens.weight.format", U8, 1),
@@ -212,14 +223,17 @@ static void test_types(void **state) {
         SCALAR("lm_head.weight.format", U8, 1),
     };
     static const unsigned char shape[8] = {2, 0, 0, 0, 32, 0, 0, 0};
+    static const unsigned char ragged[8] = {4, 0, 0, 0, 16, 0, 0, 0};
     write_entries("odd-0.uqff", entries, COUNT(entries));
     const char *path = in_folder("odd-0.uqff");
     patch(path, entry_offset(path, "a.q8_1.weight.shape", NULL), shape, sizeof shape);
     patch(path, entry_offset(path, "a.f32.weight.shape", NULL), shape, sizeof shape);
+    patch(path, entry_offset(path, "a.ragged.weight.shape", NULL), ragged, sizeof ragged);
     write_text("config.json", "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","
                               "\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\"}");
     assert_false(check(path));
     assert_told("failure unloadable-type:", "'a.q8_1': blocks of Q8_1");
+    assert_told("failure block:", "'a.ragged': rows of 16 weights, expected a multiple of 32");
     assert_told("warning float-blocks:", "'a.f32': F32");
     assert_told("warning dtype:", "'a.plain': F32 in a model of dtype bfloat16");
     assert_told("failure version:", "'a.plain': unquantized, which needs UQFF 1.1");
