@@ -183,6 +183,22 @@ static enum uqff_code report_side(struct uqff_pack_plan *plan, struct uqff_error
     return code;
 }
 
+/* A bare GGUF carries neither file. */
+static void warn_missing(const struct uqff_pack_plan *plan) {
+    static const char *const needed[] = {"config.json", "tokenizer.json"};
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        size_t k = 0;
+        while (k < plan->side_count && strcmp(plan->sides[k].name, needed[i]) != 0) {
+            k++;
+        }
+        if (k == plan->side_count) {
+            uqff_warn(plan->options.warner,
+                      "%s: has no %s, and without one beside its files mistral.rs cannot load them",
+                      uqff_model_path(plan->model), needed[i]);
+        }
+    }
+}
+
 enum uqff_code sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error *err) {
     if (plan->default_variant == UQFF_NONE) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
@@ -194,5 +210,9 @@ enum uqff_code sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error *err
         code = sidecars_assets(plan->model, NULL, 1, &plan->arena, &plan->sides, &plan->side_count,
                                err);
     }
-    return code == UQFF_OK ? report_side(plan, err) : code;
+    if (code == UQFF_OK) {
+        warn_missing(plan);
+        code = report_side(plan, err);
+    }
+    return code;
 }
