@@ -6,8 +6,7 @@
 
 #include "libuqff/base/os.h"
 
-/* ---- allocations
- * ------------------------------------------------------------------------------------ */
+/* ---- allocations ---- */
 
 static void test_write_without_memory(void **state) {
     (void)state;
@@ -86,8 +85,7 @@ static void test_report_without_memory(void **state) {
     }
 }
 
-/* ---- system calls
- * ----------------------------------------------------------------------------------- */
+/* ---- system calls ---- */
 
 static int calls_left; /* before one fails; negative: none does */
 
@@ -178,8 +176,7 @@ static void test_failing_calls(void **state) {
     fail_each("failing-sync");
 }
 
-/* ---- a writer used wrongly
- * ------------------------------------------------------------------------------ */
+/* ---- a writer used wrongly ---- */
 
 static void test_misuse(void **state) {
     (void)state;
@@ -285,9 +282,7 @@ static void test_copy(void **state) {
     free(b);
 }
 
-/* ---- size
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- size ---- */
 
 /* Tens of thousands of entries: nothing may take quadratic time. */
 static void test_many_entries(void **state) {
