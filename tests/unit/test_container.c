@@ -255,6 +255,54 @@ static void test_same_bytes(void **state) {
     free(b);
 }
 
+struct parallel_fill {
+    const struct uqff_container_plan *plan;
+    struct uqff_container_writer *writer;
+};
+
+static enum uqff_code fill_entry(void *context, size_t i, unsigned thread, struct uqff_error *err) {
+    const struct parallel_fill *f = context;
+    const struct uqff_plan_entry *entry = uqff_container_plan_entry(f->plan, i);
+    enum uqff_code code = UQFF_OK;
+    (void)thread;
+    for (uint64_t k = 0; by_caller(entry) && k < entry->bytes && code == UQFF_OK; k += 100) {
+        unsigned char piece[100];
+        size_t n = entry->bytes - k < 100 ? (size_t)(entry->bytes - k) : 100;
+        for (size_t j = 0; j < n; j++) {
+            piece[j] = content_byte(entry, k + j);
+        }
+        code = uqff_container_writer_append(f->writer, i, piece, n, err);
+    }
+    return code;
+}
+
+/* Entries filled by several threads at once, in pieces of another size. */
+static void test_threads(void **state) {
+    (void)state;
+    struct uqff_error err;
+    struct uqff_container_spec spec = tiny_spec();
+    struct uqff_container_plan *plan;
+    struct uqff_container_writer *writer;
+    const char *one = fresh_directory("thread-1"), *many = fresh_directory("thread-4");
+    size_t m, n;
+    assert_ok(write_spec(&spec, one, false, &err), &err);
+    assert_ok(uqff_container_plan_new(&spec, &plan, &err), &err);
+    assert_ok(uqff_container_writer_new(plan, many, false, &writer, &err), &err);
+    struct parallel_fill fill_context = {plan, writer};
+    assert_ok(
+        uqff_parallel_for(uqff_container_plan_count(plan), 4, fill_entry, &fill_context, &err),
+        &err);
+    assert_ok(uqff_container_writer_publish(writer, &err), &err);
+    uqff_container_writer_free(writer);
+    uqff_container_plan_free(plan);
+    char *a = read_file(in_directory(one, "tiny.uqff"), &m);
+    char *b = read_file(in_directory(many, "tiny.uqff"), &n);
+    assert_int_equal(m, n);
+    assert_memory_equal(a, b, m);
+    free(a);
+    free(b);
+}
+
 static void test_corpus(void **state) {
     (void)state;
     size_t count;
@@ -419,15 +467,11 @@ static void test_compressed_assets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_multi),
-        cmocka_unit_test(test_multi_without_default),
-        cmocka_unit_test(test_multi_shards),
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_corpus),
-        cmocka_unit_test(test_corpus_names_old_files),
-        cmocka_unit_test(test_shard_sets),
-        cmocka_unit_test(test_compressed_assets),
+        cmocka_unit_test(test_multi),        cmocka_unit_test(test_multi_without_default),
+        cmocka_unit_test(test_multi_shards), cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_same_bytes),   cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_corpus),       cmocka_unit_test(test_corpus_names_old_files),
+        cmocka_unit_test(test_shard_sets),   cmocka_unit_test(test_compressed_assets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
