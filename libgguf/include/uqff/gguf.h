@@ -1,5 +1,5 @@
 /*
- * gguf: reader of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets.
+ * gguf: reader and writer of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets.
  *
  * Everything is parsed and validated at open: key-value section, tensor infos, and the extent of
  * every tensor against the real file size. Bytes present bound everything declared, so a hostile
@@ -145,6 +145,73 @@ UQFF_API size_t uqff_gguf_tensor_count(const struct uqff_gguf *file);
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_tensor(const struct uqff_gguf *file, size_t i);
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_find_tensor(const struct uqff_gguf *file,
                                                               const char *name);
+
+/* ---- writer: plan first, then bytes -------------------------------------------------------------- */
+
+/* A GGUF file (version 3, little-endian), or split set, being laid out: keys in order, tensors in
+ * order, every offset known before the first byte of data. The same calls give the same bytes. */
+struct uqff_gguf_layout;
+
+/* `alignment`: power of two, at least 8; other than 32 it is also written as general.alignment. */
+UQFF_API enum uqff_code uqff_gguf_layout_new(uint64_t alignment, struct uqff_gguf_layout **out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_gguf_layout_free(struct uqff_gguf_layout *layout);
+
+/* Sets a key: one that is there already is replaced where it stands. Strings may hold any bytes. */
+UQFF_API enum uqff_code uqff_gguf_set_u64(struct uqff_gguf_layout *layout, const char *key,
+                                          enum uqff_gguf_kind kind, uint64_t value,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_set_i64(struct uqff_gguf_layout *layout, const char *key,
+                                          enum uqff_gguf_kind kind, int64_t value,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_set_double(struct uqff_gguf_layout *layout, const char *key,
+                                             enum uqff_gguf_kind kind, double value,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_set_bool(struct uqff_gguf_layout *layout, const char *key,
+                                           bool value, struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_set_string(struct uqff_gguf_layout *layout, const char *key,
+                                             const char *bytes, size_t length,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* An array of fixed-size elements, given little-endian, or of strings. */
+UQFF_API enum uqff_code uqff_gguf_set_array(struct uqff_gguf_layout *layout, const char *key,
+                                            enum uqff_gguf_kind kind, uint64_t count,
+                                            const void *elements,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_gguf_set_strings(struct uqff_gguf_layout *layout, const char *key,
+                                              uint64_t count,
+                                              const struct uqff_gguf_string *strings,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+/* Copies a key's value from a reader, nested arrays included. */
+UQFF_API enum uqff_code uqff_gguf_set_copy(struct uqff_gguf_layout *layout,
+                                           const struct uqff_gguf *file, size_t key,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+/* Removes a key; one that is not there is fine. */
+UQFF_API void uqff_gguf_unset(struct uqff_gguf_layout *layout, const char *key);
+UQFF_API bool uqff_gguf_is_set(const struct uqff_gguf_layout *layout, const char *key);
+
+/* Appends a tensor; its index is the number of earlier ones. UQFF_E_NAME above 63 bytes. */
+UQFF_API enum uqff_code uqff_gguf_layout_add(struct uqff_gguf_layout *layout, const char *name,
+                                             uint32_t type, unsigned n_dims, const uint64_t *ne,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* Decides the split: files are cut before a tensor that would exceed max_bytes of padded tensor data,
+ * or max_tensors; 0 is no limit. All keys go into the first file, split.* keys into each when there
+ * is more than one. After it only values of the same length may be replaced. */
+UQFF_API enum uqff_code uqff_gguf_layout_finish(struct uqff_gguf_layout *layout, uint64_t max_bytes,
+                                                uint64_t max_tensors,
+                                                struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API size_t uqff_gguf_layout_file_count(const struct uqff_gguf_layout *layout);
+/* "STEM.gguf", or "STEM-00001-of-00003.gguf"; freed with uqff_free; NULL: no memory. */
+UQFF_API char *uqff_gguf_layout_file_name(const struct uqff_gguf_layout *layout, const char *stem,
+                                          size_t file);
+UQFF_API uint64_t uqff_gguf_layout_file_bytes(const struct uqff_gguf_layout *layout, size_t file);
+/* Where a tensor's bytes go: which file, and the offset in it. Padding behind it is zero bytes. */
+UQFF_API void uqff_gguf_layout_place(const struct uqff_gguf_layout *layout, size_t tensor,
+                                     size_t *file, uint64_t *offset, uint64_t *bytes);
+/* Renders everything before the data, padding included. Appends to `out`. */
+UQFF_API enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *layout, size_t file,
+                                                struct uqff_buffer *out,
+                                                struct uqff_error *err) UQFF_MUST_CHECK;
 
 #ifdef __cplusplus
 }

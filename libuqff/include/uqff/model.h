@@ -173,7 +173,8 @@ struct uqff_model_module {
     uint32_t type;     /* of the source's tensors: UINT32_MAX when they differ */
     size_t bias;       /* index of the bias tensor, or UQFF_NONE */
     /* Not 0: a GGUF keeps the rows of the weight and of the bias interleaved within each of that many
-     * heads: with D rows a head, its row 2i is row i here and its row 2i+1 is row i + D/2. */
+     * heads: with D rows a head, its row 2i is row i here and its row 2i+1 is row i + D/2. 0 where
+     * the rows lie that way already (rotary_adjacent). */
     uint64_t gguf_heads;
 };
 /* In container order (uqff_module_order). */
@@ -234,6 +235,85 @@ uqff_imatrix_find(const struct uqff_imatrix *imatrix, const struct uqff_model_mo
 UQFF_API const char *uqff_imatrix_dataset(const struct uqff_imatrix *imatrix); /* "" if unknown */
 UQFF_API uint64_t uqff_imatrix_chunks(const struct uqff_imatrix *imatrix);     /* 0 if unknown */
 UQFF_API struct uqff_digest uqff_imatrix_digest(const struct uqff_imatrix *imatrix); /* of the file */
+
+/* ---- vocabularies ----------------------------------------------------------------------------- */
+
+/* What a tokenizer is made of, and what a GGUF says of it: tokens with scores and types, merges, special
+ * ids, split rule. Read from tokenizer.json, tokenizer.model (SentencePiece) or GGUF metadata, and
+ * checked: everything that such a file can get wrong is refused here. Immutable. */
+struct uqff_vocabulary;
+
+enum uqff_vocabulary_kind {
+    UQFF_VOCABULARY_SPM, /* SentencePiece BPE: scores, byte fallback, U+2581 for space */
+    UQFF_VOCABULARY_BPE, /* byte-level BPE: merges, a split rule */
+};
+
+#define UQFF_NO_TOKEN UINT32_MAX
+
+/* Types as tokenizer.ggml.token_type has them. */
+enum uqff_token_type {
+    UQFF_TOKEN_NORMAL = 1,
+    UQFF_TOKEN_UNKNOWN = 2,
+    UQFF_TOKEN_CONTROL = 3,
+    UQFF_TOKEN_USER_DEFINED = 4,
+    UQFF_TOKEN_UNUSED = 5, /* also a hole in the list of ids */
+    UQFF_TOKEN_BYTE = 6,
+};
+
+struct uqff_token {
+    const char *text; /* as a GGUF spells it: byte-level BPE in its printable alphabet */
+    size_t length;
+    float score; /* 0 for BPE */
+    enum uqff_token_type type;
+    bool added;       /* stands in added_tokens: matched before splitting */
+    bool lstrip, rstrip, normalized, single_word; /* of an added token */
+};
+
+struct uqff_merge {
+    uint32_t left, right, result; /* ids */
+};
+
+struct uqff_vocabulary_info {
+    enum uqff_vocabulary_kind kind;
+    uint32_t size;        /* one more than the largest id */
+    size_t merges;
+    const char *pre;      /* llama.cpp's name of the split rule ("llama-bpe"), "default" when it has none;
+                             "" for SPM */
+    bool pre_known;
+    const char *const *patterns; /* split rules in order, as regular expressions; the file's own */
+    size_t pattern_count;
+    bool ignore_merges;   /* a whole piece in the vocabulary is taken as it is */
+    bool byte_fallback;
+    bool add_prefix_space, remove_extra_whitespace, escape_whitespace;
+    bool normalize_nfc, normalize_nfkc, normalize_nfd, normalize_nfkd, lowercase;
+    uint32_t bos, eos, unknown, padding, eot, eom, mask, separator, classifier;
+    bool add_bos, add_eos;
+    const char *chat_template; /* NULL when there is none; also from chat_template.jinja */
+    size_t chat_template_length;
+};
+
+/* From a model: its tokenizer.json, else tokenizer.model, else GGUF metadata; tokenizer_config.json and
+ * config.json complete it. UQFF_E_MISSING when it has none. */
+UQFF_API enum uqff_code uqff_vocabulary_open(const struct uqff_model *model,
+                                             const struct uqff_warner *warner,
+                                             struct uqff_vocabulary **out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* From a file: tokenizer.json, tokenizer.model or .gguf, told apart by content; a
+ * tokenizer_config.json beside it is read too. */
+UQFF_API enum uqff_code uqff_vocabulary_open_path(const char *path,
+                                                  const struct uqff_warner *warner,
+                                                  struct uqff_vocabulary **out,
+                                                  struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_vocabulary_close(struct uqff_vocabulary *vocabulary);
+UQFF_API const struct uqff_vocabulary_info *
+uqff_vocabulary_info(const struct uqff_vocabulary *vocabulary);
+/* id < size; a hole has type UNUSED and length 0. */
+UQFF_API struct uqff_token uqff_vocabulary_token(const struct uqff_vocabulary *vocabulary,
+                                                 uint32_t id);
+UQFF_API struct uqff_merge uqff_vocabulary_merge(const struct uqff_vocabulary *vocabulary, size_t i);
+/* Id of an exact text, or UQFF_NO_TOKEN. */
+UQFF_API uint32_t uqff_vocabulary_find(const struct uqff_vocabulary *vocabulary, const char *text,
+                                       size_t length);
 
 #ifdef __cplusplus
 }

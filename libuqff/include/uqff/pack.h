@@ -214,7 +214,15 @@ UQFF_API enum uqff_code uqff_variants_rewrite(const char *path,
 
 enum uqff_severity { UQFF_NOTE, UQFF_WARNING, UQFF_FAILURE };
 
-/* Receives findings, one printable line each. `code` is a stable word ("digest", "nonfinite-scale"). */
+/* Receives findings, one printable line each. `code` is a stable word:
+ *   any file      format digest header-digest no-digests nonfinite nonfinite-scale padding zero asset
+ *                 big-endian target
+ *   recomputing   recompute recipe
+ *   mistral.rs    no-default unloadable-type float-blocks block version dtype experts tied name bias
+ *                 residual-incomplete residual-moved sidecar checkpoint config report
+ *   llama.cpp     version big-endian alignment key limit nested-array layout name type tensors
+ *                 architecture tokenizer not-a-model
+ */
 struct uqff_findings {
     void (*add)(void *context, enum uqff_severity severity, const char *code, const char *text);
     void *context;

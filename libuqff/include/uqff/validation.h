@@ -1,0 +1,212 @@
+/*
+ * validation: what quantization cost. Tokenizers, a reference transformer that runs a model from any
+ * container, perplexity and divergence in the field's definitions, importance collection, gates and
+ * reports, and text generation.
+ *
+ * The numbers are the same on every machine: every sum has a stated order, parallel work is split by
+ * rows, and no result depends on the C library's mathematics.
+ */
+#ifndef UQFF_VALIDATION_H
+#define UQFF_VALIDATION_H
+
+#include "uqff/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- tokenizers ------------------------------------------------------------------------------ */
+
+/* Text to ids and back, by a vocabulary: SentencePiece BPE with scores and byte fallback, byte-level
+ * BPE with any split rule. Immutable after opening; safe to use from several threads at once. */
+struct uqff_tokenizer;
+
+/* The vocabulary must outlive the tokenizer. UQFF_E_UNSUPPORTED for a kind or split rule that is beyond
+ * this version (named), UQFF_E_LIMIT for a pattern that could run away. */
+UQFF_API enum uqff_code uqff_tokenizer_new(const struct uqff_vocabulary *vocabulary,
+                                           const struct uqff_warner *warner,
+                                           struct uqff_tokenizer **out,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_tokenizer_free(struct uqff_tokenizer *tokenizer);
+
+struct uqff_tokenize_options {
+    bool add_special;   /* BOS and EOS by the vocabulary's own rule */
+    bool parse_special; /* the text of a control token stands for the token */
+};
+
+/* Ids of a text, appended to *ids (grown by uqff_grow; freed by uqff_free). `text` is UTF-8; bytes
+ * that are not come out as byte tokens or as U+FFFD, as the vocabulary does. */
+UQFF_API enum uqff_code uqff_tokenize(const struct uqff_tokenizer *tokenizer, const char *text,
+                                      size_t length, const struct uqff_tokenize_options *options,
+                                      uint32_t **ids, size_t *count, size_t *capacity,
+                                      struct uqff_error *err) UQFF_MUST_CHECK;
+/* Text of ids; control tokens are left out unless `with_special`. */
+UQFF_API enum uqff_code uqff_detokenize(const struct uqff_tokenizer *tokenizer, const uint32_t *ids,
+                                        size_t count, bool with_special, struct uqff_buffer *out,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- chat templates --------------------------------------------------------------------------------- */
+
+/* The part of Jinja that chat templates use, rendered as @huggingface/jinja renders it, with limits on
+ * steps, depth and output. */
+struct uqff_template;
+
+UQFF_API enum uqff_code uqff_template_open(const char *text, size_t size, const char *where,
+                                           struct uqff_template **out,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_template_close(struct uqff_template *tmpl);
+/* Renders with the variables of a JSON object: {"messages": […], "bos_token": "…",
+ * "add_generation_prompt": true, "tools": …}. raise_exception() in the template is UQFF_E_ARGUMENT
+ * with its message; what the interpreter does not know is UQFF_E_UNSUPPORTED with line and column. */
+UQFF_API enum uqff_code uqff_template_render(const struct uqff_template *tmpl, const char *variables,
+                                             size_t size, struct uqff_buffer *out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- the reference transformer ------------------------------------------------------------------------ */
+
+/* A model made ready to run: weights stay where they are (mapped), in any type that can be decoded. */
+struct uqff_transformer;
+
+struct uqff_transformer_options {
+    bool exact;       /* weights expanded to F32, activations not rounded */
+    unsigned threads; /* 0: all available; never changes a digit */
+    const struct uqff_warner *warner;
+};
+/* The model must outlive it. UQFF_E_UNSUPPORTED for an architecture that cannot be run,
+ * UQFF_E_MISSING naming an absent tensor, UQFF_E_SHAPE for one that does not fit the configuration. */
+UQFF_API enum uqff_code uqff_transformer_open(const struct uqff_model *model,
+                                              const struct uqff_transformer_options *options,
+                                              struct uqff_transformer **out,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_transformer_close(struct uqff_transformer *transformer);
+UQFF_API uint32_t uqff_transformer_vocabulary(const struct uqff_transformer *transformer);
+UQFF_API uint64_t uqff_transformer_context(const struct uqff_transformer *transformer);
+
+/* One sequence: its key and value cache for up to `capacity` positions. */
+struct uqff_sequence;
+UQFF_API enum uqff_code uqff_sequence_new(struct uqff_transformer *transformer, size_t capacity,
+                                          struct uqff_sequence **out,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_sequence_free(struct uqff_sequence *sequence);
+UQFF_API void uqff_sequence_reset(struct uqff_sequence *sequence);
+
+/* Sees what an evaluation computes, while it computes it. Any member may be NULL. */
+struct uqff_observer {
+    /* Input rows of a weight matrix: [rows][columns] float32; `module` by its Hugging Face path,
+     * `expert` -1 or the expert that these rows went to. For importance matrices. */
+    void (*input)(void *context, const char *module, int64_t expert, const float *rows,
+                  size_t row_count, size_t columns);
+    /* Activations behind a layer (or -1: behind the embedding): [tokens][hidden]. For tests. */
+    void (*layer)(void *context, int64_t layer, const float *rows, size_t row_count, size_t hidden);
+    void *context;
+};
+
+/* Appends `count` tokens and calls `logits` for positions first_logits … count-1 of them, in slabs of
+ * rows [slab][vocabulary], so that ctx × vocabulary is never held. */
+struct uqff_logits {
+    enum uqff_code (*rows)(void *context, size_t first, size_t count, const float *logits,
+                           struct uqff_error *err);
+    void *context;
+};
+UQFF_API enum uqff_code uqff_sequence_eval(struct uqff_sequence *sequence, const uint32_t *tokens,
+                                           size_t count, size_t first_logits,
+                                           const struct uqff_logits *logits,
+                                           const struct uqff_observer *observer,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- perplexity and divergence --------------------------------------------------------------------------- */
+
+struct uqff_measure_options {
+    size_t context;  /* tokens a chunk; 0: 512 */
+    size_t chunks;   /* at most; 0: all */
+    size_t stride;   /* 0: chunks side by side, scored in their second half */
+    unsigned threads;
+    bool exact;
+};
+
+struct uqff_estimate {
+    double value, error; /* error: one standard deviation of the mean */
+};
+
+/* Percentiles as llama.cpp lists them. */
+struct uqff_percentiles {
+    double max, p999, p99, p95, p90, p75, median, p25, p10, p5, p1, p01, min;
+};
+
+struct uqff_measure {
+    size_t chunks, tokens; /* scored tokens */
+    struct uqff_estimate perplexity;
+    bool has_base;
+    struct uqff_estimate base_perplexity, ln_ratio, ratio, difference;
+    double correlation; /* of the two series of negative log-likelihoods */
+    struct uqff_estimate kld, delta_p, rms_delta_p, same_top;
+    struct uqff_percentiles kld_percentiles, delta_p_percentiles;
+};
+
+/* Called after each chunk with the running values. Returns false to stop. */
+typedef bool uqff_measure_progress(void *context, size_t chunk, size_t chunks,
+                                   const struct uqff_measure *so_far);
+
+/* Measures models on tokens, in one pass over the text: `base` may be NULL; each candidate is compared
+ * with it side by side, so no logits are stored. `out` has one element a candidate. */
+UQFF_API enum uqff_code uqff_measure(const struct uqff_model *base,
+                                     const struct uqff_model *const *candidates, size_t count,
+                                     const uint32_t *tokens, size_t token_count, uint32_t bos,
+                                     bool add_bos, const struct uqff_measure_options *options,
+                                     uqff_measure_progress *progress, void *context,
+                                     struct uqff_measure *out,
+                                     struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* llama.cpp's logits file ("_logits_"): written from a base, or read in place of one. */
+UQFF_API enum uqff_code uqff_logits_write(const struct uqff_model *base, const uint32_t *tokens,
+                                          size_t token_count, uint32_t bos, bool add_bos,
+                                          const struct uqff_measure_options *options,
+                                          const char *path, bool overwrite,
+                                          struct uqff_measure *out,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_measure_against_file(const char *logits_path,
+                                                  const struct uqff_model *candidate,
+                                                  const struct uqff_measure_options *options,
+                                                  struct uqff_measure *out,
+                                                  struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- importance matrices ------------------------------------------------------------------------------------ */
+
+struct uqff_collect_options {
+    size_t context, chunks;
+    unsigned threads;
+    bool process_output; /* also collect for the output head */
+};
+struct uqff_importance; /* what was collected so far: may be merged, written, shown */
+UQFF_API enum uqff_code uqff_importance_collect(const struct uqff_model *model,
+                                                const uint32_t *tokens, size_t token_count,
+                                                uint32_t bos, bool add_bos, const char *dataset,
+                                                const struct uqff_collect_options *options,
+                                                const struct uqff_progress *progress,
+                                                struct uqff_importance **out,
+                                                struct uqff_error *err) UQFF_MUST_CHECK;
+/* Adds the sums of a file (GGUF form or .dat). `into` may be a collection made from a file alone. */
+UQFF_API enum uqff_code uqff_importance_open(const char *path, struct uqff_importance **out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_importance_merge(struct uqff_importance *into,
+                                              const struct uqff_importance *other,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_importance_write(const struct uqff_importance *importance,
+                                              const char *path, bool as_dat, bool overwrite,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_importance_free(struct uqff_importance *importance);
+
+struct uqff_importance_stats {
+    const char *name;
+    double sum, min, max, mean, deviation, active, entropy, normalized_entropy, z_density, cosine;
+    uint64_t columns;
+};
+UQFF_API size_t uqff_importance_count(const struct uqff_importance *importance);
+UQFF_API void uqff_importance_stats(const struct uqff_importance *importance, size_t i,
+                                    struct uqff_importance_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
