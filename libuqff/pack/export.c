@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-/* ---- what the model shows
- * ------------------------------------------------------------------------------------ */
+/* ---- what the model shows ---- */
 
 /* The type of most weights, which names an export that has no variant to be called after. */
 static uint32_t common_type(const struct uqff_model *model) {
@@ -25,8 +24,8 @@ static uint32_t common_type(const struct uqff_model *model) {
     return best;
 }
 
-void export_describe(const struct uqff_model *model, const char **name, const char **recipe,
-                     uint32_t *type) {
+void uqff_export_describe(const struct uqff_model *model, const char **name, const char **recipe,
+                          uint32_t *type) {
     const struct uqff_container *container = uqff_model_container(model);
     size_t index = uqff_model_variant(model);
     if (container != NULL && index != UQFF_NONE) {
@@ -46,9 +45,7 @@ void export_describe(const struct uqff_model *model, const char **name, const ch
     *type = common;
 }
 
-/* ---- mistral.rs
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- mistral.rs ---- */
 
 /* What the user had set when the file was packed goes along: everything that is not ours. */
 static enum uqff_code take_metadata(const struct uqff_model *model, struct uqff_arena *arena,
@@ -106,12 +103,12 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *d
                              uqff_model_path(model), module->name);
         }
     }
-    export_describe(model, &given.name, &given.recipe, &given.type);
+    uqff_export_describe(model, &given.name, &given.recipe, &given.type);
     given.types = types;
     enum uqff_code code = take_metadata(model, arena, &pack, err);
     struct uqff_pack_plan *plan = NULL;
     if (code == UQFF_OK) {
-        code = pack_plan_make(model, &pack, &given, &plan, err);
+        code = uqff_pack_plan_make(model, &pack, &given, &plan, err);
     }
     if (code == UQFF_OK) {
         code = uqff_pack_run(plan, progress, err);
@@ -120,9 +117,7 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *d
     return code;
 }
 
-/* ---- either
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- either ---- */
 
 enum uqff_code uqff_export(const struct uqff_model *model,
                            const struct uqff_export_options *options,
@@ -132,7 +127,7 @@ enum uqff_code uqff_export(const struct uqff_model *model,
     const char *directory = options->output, *name = NULL, *recipe = NULL;
     uint32_t type = 0;
     if (directory == NULL) {
-        export_describe(model, &name, &recipe, &type);
+        uqff_export_describe(model, &name, &recipe, &type);
         directory = uqff_arena_printf(&arena, "%s-%s", uqff_model_name(model), name);
     }
     if (directory == NULL) {
@@ -140,7 +135,7 @@ enum uqff_code uqff_export(const struct uqff_model *model,
     } else if (options->format == UQFF_EXPORT_MISTRALRS) {
         code = export_plain(model, directory, options, &arena, progress, err);
     } else {
-        code = export_decoded(model, directory, options, progress, err);
+        code = uqff_export_decoded(model, directory, options, progress, err);
     }
     uqff_arena_free(&arena);
     return code;

@@ -7,12 +7,12 @@
 /* Name, recipe and type of the variant that a model shows; a model without variants is called after
  * the type of most of its weights. The strings live as long as the model, or until the next call.
  */
-void export_describe(const struct uqff_model *model, const char **name, const char **recipe,
-                     uint32_t *type);
+void uqff_export_describe(const struct uqff_model *model, const char **name, const char **recipe,
+                          uint32_t *type);
 
 /* Decoded safetensors with the side files, in `directory` (export_decoded.c). */
-enum uqff_code export_decoded(const struct uqff_model *model, const char *directory,
-                              const struct uqff_export_options *options,
-                              const struct uqff_progress *progress, struct uqff_error *err);
+enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory,
+                                   const struct uqff_export_options *options,
+                                   const struct uqff_progress *progress, struct uqff_error *err);
 
 #endif

@@ -44,8 +44,7 @@ struct decoded {
     struct slab_job *job;
 };
 
-/* ---- the type that weights become
- * ------------------------------------------------------------------------------ */
+/* ---- the type that weights become ---- */
 
 static const struct {
     const char *torch; /* as config.json has it */
@@ -86,9 +85,7 @@ static enum uqff_code choose_type(struct decoded *decoded, struct uqff_error *er
     return UQFF_OK;
 }
 
-/* ---- pieces
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- pieces ---- */
 
 static enum uqff_code add_piece(struct decoded *decoded, enum piece_kind kind, size_t index,
                                 uint32_t type, const uint64_t *shape, unsigned rank,
@@ -186,9 +183,7 @@ static enum uqff_code cut_shards(struct decoded *decoded, struct uqff_error *err
     return UQFF_OK;
 }
 
-/* ---- layout
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- layout ---- */
 
 /* A name for weight_map. */
 struct mapped {
@@ -321,9 +316,7 @@ static enum uqff_code lay_out(struct decoded *decoded, struct uqff_error *err) {
     return code;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 static enum uqff_code check_paths(const struct decoded *decoded, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
@@ -334,7 +327,7 @@ static enum uqff_code check_paths(const struct decoded *decoded, struct uqff_err
         char *path = uqff_path_join(decoded->directory, name);
         code = path == NULL
                    ? uqff_fail_memory(err)
-                   : pack_check_path(decoded->model, path, decoded->options->overwrite, err);
+                   : uqff_pack_check_path(decoded->model, path, decoded->options->overwrite, err);
         uqff_free(path);
     }
     return code;
@@ -346,8 +339,8 @@ static enum uqff_code open_shard(struct decoded *decoded, struct shard *shard,
     if (path == NULL) {
         return uqff_fail_memory(err);
     }
-    enum uqff_code code = run_tensors_new(path, shard->layout, shard->ranges, shard->count, 8,
-                                          decoded->options->overwrite, &shard->tensors, err);
+    enum uqff_code code = uqff_run_tensors_new(path, shard->layout, shard->ranges, shard->count, 8,
+                                               decoded->options->overwrite, &shard->tensors, err);
     uqff_free(path);
     return code;
 }
@@ -355,16 +348,16 @@ static enum uqff_code open_shard(struct decoded *decoded, struct shard *shard,
 static enum uqff_code attach_piece(struct decoded *decoded, const struct shard *shard, size_t index,
                                    struct uqff_error *err) {
     const struct piece *piece = &decoded->pieces[shard->first + index];
-    struct slab_target target = {run_tensors_append, shard->tensors, index};
+    struct slab_target target = {uqff_run_tensors_append, shard->tensors, index};
     switch (piece->kind) {
     case PIECE_MODULE:
-        return slab_job_module(decoded->job, piece->index, decoded->type, &target, err);
+        return uqff_slab_job_module(decoded->job, piece->index, decoded->type, &target, err);
     case PIECE_BIAS:
-        return slab_job_bias(decoded->job, piece->index, decoded->type, &target, err);
+        return uqff_slab_job_bias(decoded->job, piece->index, decoded->type, &target, err);
     case PIECE_RESIDUAL:
         break;
     }
-    return slab_job_tensor(decoded->job, piece->index, &target, err);
+    return uqff_slab_job_tensor(decoded->job, piece->index, &target, err);
 }
 
 static enum uqff_code fill(struct decoded *decoded, const struct uqff_progress *progress,
@@ -375,7 +368,7 @@ static enum uqff_code fill(struct decoded *decoded, const struct uqff_progress *
         .stage = "export",
         .warner = decoded->options->warner,
     };
-    enum uqff_code code = slab_job_new(decoded->model, false, &decoded->job, err);
+    enum uqff_code code = uqff_slab_job_new(decoded->model, false, &decoded->job, err);
     for (size_t i = 0; i < decoded->shard_count && code == UQFF_OK; i++) {
         code = open_shard(decoded, &decoded->shards[i], err);
         for (size_t k = 0; k < decoded->shards[i].count && code == UQFF_OK; k++) {
@@ -383,34 +376,34 @@ static enum uqff_code fill(struct decoded *decoded, const struct uqff_progress *
         }
     }
     for (size_t i = 0; i < decoded->side_count && code == UQFF_OK; i++) {
-        code = run_folder_side(&decoded->folder, decoded->model, decoded->directory,
-                               &decoded->sides[i], decoded->options->overwrite, err);
+        code = uqff_run_folder_side(&decoded->folder, decoded->model, decoded->directory,
+                                    &decoded->sides[i], decoded->options->overwrite, err);
     }
     if (code == UQFF_OK) {
-        code = slab_job_run(decoded->job, &options, progress, err);
+        code = uqff_slab_job_run(decoded->job, &options, progress, err);
     }
     for (size_t i = 0; i < decoded->shard_count && code == UQFF_OK; i++) {
-        code = run_tensors_finish(decoded->shards[i].tensors, err);
+        code = uqff_run_tensors_finish(decoded->shards[i].tensors, err);
     }
     return code == UQFF_OK ? uqff_model_unchanged(decoded->model, err) : code;
 }
 
 /* Side files first: a folder without its shards does not look finished. */
 static enum uqff_code publish(struct decoded *decoded, struct uqff_error *err) {
-    enum uqff_code code = run_folder_publish(&decoded->folder, err);
+    enum uqff_code code = uqff_run_folder_publish(&decoded->folder, err);
     for (size_t i = 0; i < decoded->shard_count && code == UQFF_OK; i++) {
         struct shard *shard = &decoded->shards[i];
-        code = run_folder_expect(&decoded->folder, run_tensors_path(shard->tensors), err);
+        code = uqff_run_folder_expect(&decoded->folder, uqff_run_tensors_path(shard->tensors), err);
         if (code == UQFF_OK) {
-            code = run_tensors_publish(shard->tensors, err);
+            code = uqff_run_tensors_publish(shard->tensors, err);
         }
     }
     return code;
 }
 
-enum uqff_code export_decoded(const struct uqff_model *model, const char *directory,
-                              const struct uqff_export_options *options,
-                              const struct uqff_progress *progress, struct uqff_error *err) {
+enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory,
+                                   const struct uqff_export_options *options,
+                                   const struct uqff_progress *progress, struct uqff_error *err) {
     struct decoded decoded = {.model = model, .options = options, .directory = directory};
     enum uqff_code code = choose_type(&decoded, err);
     if (code == UQFF_OK) {
@@ -421,8 +414,8 @@ enum uqff_code export_decoded(const struct uqff_model *model, const char *direct
     }
     if (code == UQFF_OK) {
         /* One more for the index. */
-        code = sidecars_assets(model, torch_name(decoded.type), 1, &decoded.arena, &decoded.sides,
-                               &decoded.side_count, err);
+        code = uqff_sidecars_assets(model, torch_name(decoded.type), 1, &decoded.arena,
+                                    &decoded.sides, &decoded.side_count, err);
     }
     if (code == UQFF_OK) {
         code = lay_out(&decoded, err);
@@ -431,7 +424,7 @@ enum uqff_code export_decoded(const struct uqff_model *model, const char *direct
         code = check_paths(&decoded, err);
     }
     if (code == UQFF_OK) {
-        code = run_folder_make(&decoded.folder, directory, err);
+        code = uqff_run_folder_make(&decoded.folder, directory, err);
     }
     if (code == UQFF_OK) {
         code = fill(&decoded, progress, err);
@@ -439,12 +432,12 @@ enum uqff_code export_decoded(const struct uqff_model *model, const char *direct
     if (code == UQFF_OK) {
         code = publish(&decoded, err);
     }
-    slab_job_free(decoded.job);
+    uqff_slab_job_free(decoded.job);
     for (size_t i = 0; i < decoded.shard_count; i++) {
-        run_tensors_free(decoded.shards[i].tensors);
+        uqff_run_tensors_free(decoded.shards[i].tensors);
         uqff_st_layout_free(decoded.shards[i].layout);
     }
-    run_folder_close(&decoded.folder, code == UQFF_OK);
+    uqff_run_folder_close(&decoded.folder, code == UQFF_OK);
     uqff_arena_free(&decoded.arena);
     return code;
 }

@@ -42,10 +42,10 @@ static enum uqff_code check_options(const struct uqff_pack_options *options,
     return UQFF_OK;
 }
 
-enum uqff_code pack_plan_make(const struct uqff_model *model,
-                              const struct uqff_pack_options *options,
-                              const struct pack_given *given, struct uqff_pack_plan **out,
-                              struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
+                                   const struct uqff_pack_options *options,
+                                   const struct pack_given *given, struct uqff_pack_plan **out,
+                                   struct uqff_error *err) {
     enum uqff_code code = check_options(options, err);
     if (code != UQFF_OK) {
         return code;
@@ -57,24 +57,24 @@ enum uqff_code pack_plan_make(const struct uqff_model *model,
     plan->model = model;
     plan->options = *options;
     plan->beside = options->format == UQFF_PACK_MISTRALRS || options->sidecars;
-    code = pack_plan_place(plan, err);
+    code = uqff_pack_plan_place(plan, err);
     if (code == UQFF_OK) {
-        code = given != NULL ? take_given(plan, given, err) : pack_plan_quants(plan, err);
+        code = given != NULL ? take_given(plan, given, err) : uqff_pack_plan_quants(plan, err);
     }
     if (code == UQFF_OK) {
-        code = pack_plan_importance(plan, err);
+        code = uqff_pack_plan_importance(plan, err);
     }
     if (code == UQFF_OK) {
-        code = pack_plan_types(plan, given, err);
+        code = uqff_pack_plan_types(plan, given, err);
     }
     if (code == UQFF_OK) {
-        code = pack_plan_spec(plan, err);
+        code = uqff_pack_plan_spec(plan, err);
     }
     if (code == UQFF_OK && plan->beside) {
-        code = sidecars_plan(plan, err);
+        code = uqff_sidecars_plan(plan, err);
     }
     if (code == UQFF_OK) {
-        code = pack_plan_files(plan, err);
+        code = uqff_pack_plan_files(plan, err);
     }
     if (code != UQFF_OK) {
         uqff_pack_plan_free(plan);
@@ -87,7 +87,7 @@ enum uqff_code pack_plan_make(const struct uqff_model *model,
 enum uqff_code uqff_pack_plan_new(const struct uqff_model *model,
                                   const struct uqff_pack_options *options,
                                   struct uqff_pack_plan **out, struct uqff_error *err) {
-    return pack_plan_make(model, options, NULL, out, err);
+    return uqff_pack_plan_make(model, options, NULL, out, err);
 }
 
 void uqff_pack_plan_free(struct uqff_pack_plan *plan) {

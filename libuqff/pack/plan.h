@@ -75,63 +75,60 @@ struct uqff_pack_plan {
 };
 
 /* uqff_pack_plan_new, with one variant given instead of quants when `given` is not NULL. */
-enum uqff_code pack_plan_make(const struct uqff_model *model,
-                              const struct uqff_pack_options *options,
-                              const struct pack_given *given, struct uqff_pack_plan **out,
-                              struct uqff_error *err);
+enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
+                                   const struct uqff_pack_options *options,
+                                   const struct pack_given *given, struct uqff_pack_plan **out,
+                                   struct uqff_error *err);
 
-/* ---- plan_types.c: quants, importance, types
- * --------------------------------------------------------- */
+/* ---- plan_types.c: quants, importance, types ---- */
 
-enum uqff_code pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err);
-enum uqff_code pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_error *err);
-enum uqff_code pack_plan_types(struct uqff_pack_plan *plan, const struct pack_given *given,
-                               struct uqff_error *err);
+enum uqff_code uqff_pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err);
+enum uqff_code uqff_pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_error *err);
+enum uqff_code uqff_pack_plan_types(struct uqff_pack_plan *plan, const struct pack_given *given,
+                                    struct uqff_error *err);
 /* The first module of a variant that mistral.rs could not load, or UQFF_NONE. */
-size_t pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant);
+size_t uqff_pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant);
 
-/* ---- plan_spec.c: what the containers hold
- * -------------------------------------------------------------- */
+/* ---- plan_spec.c: what the containers hold ---- */
 
-enum uqff_code pack_plan_spec(struct uqff_pack_plan *plan, struct uqff_error *err);
+enum uqff_code uqff_pack_plan_spec(struct uqff_pack_plan *plan, struct uqff_error *err);
 /* Types of a module's bias: in a file where the module's weight has `type`; of the source. */
-uint32_t pack_bias_form(uint32_t type);
-uint32_t pack_bias_source(uint32_t type);
+uint32_t uqff_pack_bias_form(uint32_t type);
+uint32_t uqff_pack_bias_source(uint32_t type);
 /* True when a bias of type `from` cannot be told from its form `to` any more. */
-bool pack_bias_loses(uint32_t from, uint32_t to);
+bool uqff_pack_bias_loses(uint32_t from, uint32_t to);
 
-/* ---- plan_metadata.c
- * -------------------------------------------------------------------------------------- */
+/* ---- plan_metadata.c ---- */
 
 #define PACK_DIGEST_ZEROS "00000000000000000000000000000000"
 
 /* uqff.multi.source with the digest as zeros, in the plan's arena. */
-enum uqff_code pack_source_json(struct uqff_pack_plan *plan, struct uqff_error *err);
+enum uqff_code uqff_pack_source_json(struct uqff_pack_plan *plan, struct uqff_error *err);
 /* The same text with a digest in the place of the one it has; freed with uqff_free. NULL: no
  * memory. */
-char *pack_source_with_digest(const char *json, const struct uqff_digest *digest);
+char *uqff_pack_source_with_digest(const char *json, const struct uqff_digest *digest);
 /* The digest that a uqff.multi.source holds; false when it holds none. */
-bool pack_source_digest_of(const char *json, struct uqff_digest *out);
-enum uqff_code pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff_arena *arena,
-                                 const char **out, struct uqff_error *err);
+bool uqff_pack_source_digest_of(const char *json, struct uqff_digest *out);
+enum uqff_code uqff_pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff_arena *arena,
+                                      const char **out, struct uqff_error *err);
 /* XXH3-128 over a model's tensors: see spec/multi-quant.md. `digests` has one for every tensor. */
-enum uqff_code pack_source_digest(const struct uqff_model *model, const struct uqff_digest *digests,
-                                  struct uqff_digest *out, struct uqff_error *err);
+enum uqff_code uqff_pack_source_digest(const struct uqff_model *model,
+                                       const struct uqff_digest *digests, struct uqff_digest *out,
+                                       struct uqff_error *err);
 /* The pairs of all metadata: source, imatrix, layout where it is not the usual one, then the
  * user's. */
-enum uqff_code pack_plan_metadata(struct uqff_pack_plan *plan,
-                                  const struct uqff_spec_metadata **out, size_t *count,
-                                  struct uqff_error *err);
+enum uqff_code uqff_pack_plan_metadata(struct uqff_pack_plan *plan,
+                                       const struct uqff_spec_metadata **out, size_t *count,
+                                       struct uqff_error *err);
 
-/* ---- plan_output.c: paths
- * --------------------------------------------------------------------------------- */
+/* ---- plan_output.c: paths ---- */
 
 /* Splits options.output into directory and stem. */
-enum uqff_code pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err);
+enum uqff_code uqff_pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err);
 /* Lists all files and refuses those that exist or are inputs. */
-enum uqff_code pack_plan_files(struct uqff_pack_plan *plan, struct uqff_error *err);
+enum uqff_code uqff_pack_plan_files(struct uqff_pack_plan *plan, struct uqff_error *err);
 /* Refuses a path that is an input of the model, or exists while `overwrite` is false. */
-enum uqff_code pack_check_path(const struct uqff_model *model, const char *path, bool overwrite,
-                               struct uqff_error *err);
+enum uqff_code uqff_pack_check_path(const struct uqff_model *model, const char *path,
+                                    bool overwrite, struct uqff_error *err);
 
 #endif

@@ -3,8 +3,7 @@
 
 #include "pack/plan.h"
 
-/* ---- the source
- * ------------------------------------------------------------------------------------------ */
+/* ---- the source ---- */
 
 static const char *const container_names[] = {
     [UQFF_MODEL_HF] = "safetensors",
@@ -116,7 +115,7 @@ static void append_biases(const struct uqff_pack_plan *plan, struct uqff_buffer 
     uqff_buffer_printf(out, "}");
 }
 
-enum uqff_code pack_source_json(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_pack_source_json(struct uqff_pack_plan *plan, struct uqff_error *err) {
     struct uqff_buffer buffer = {0};
     const char *name = NULL;
     enum uqff_code code = model_name(plan->model, &plan->arena, &name, err);
@@ -154,7 +153,7 @@ static const char *find_digest(const char *json) {
     return start + sizeof before - 1;
 }
 
-char *pack_source_with_digest(const char *json, const struct uqff_digest *digest) {
+char *uqff_pack_source_with_digest(const char *json, const struct uqff_digest *digest) {
     size_t length = strlen(json);
     const char *place = find_digest(json);
     char *copy = uqff_alloc(length + 1), hex[2 * sizeof digest->bytes + 1];
@@ -169,7 +168,7 @@ char *pack_source_with_digest(const char *json, const struct uqff_digest *digest
     return copy;
 }
 
-bool pack_source_digest_of(const char *json, struct uqff_digest *out) {
+bool uqff_pack_source_digest_of(const char *json, struct uqff_digest *out) {
     const char *place = find_digest(json);
     return place != NULL && uqff_unhex(out->bytes, place, sizeof out->bytes);
 }
@@ -180,8 +179,9 @@ bool pack_source_digest_of(const char *json, struct uqff_digest *out) {
  *
  * numbers little-endian. Neither names nor labels hold a NUL, so no two lists give the same bytes.
  */
-enum uqff_code pack_source_digest(const struct uqff_model *model, const struct uqff_digest *digests,
-                                  struct uqff_digest *out, struct uqff_error *err) {
+enum uqff_code uqff_pack_source_digest(const struct uqff_model *model,
+                                       const struct uqff_digest *digests, struct uqff_digest *out,
+                                       struct uqff_error *err) {
     struct uqff_hasher *hasher = uqff_hasher_new();
     if (hasher == NULL) {
         return uqff_fail_memory(err);
@@ -205,11 +205,10 @@ enum uqff_code pack_source_digest(const struct uqff_model *model, const struct u
     return UQFF_OK;
 }
 
-/* ---- the importance matrix
- * ---------------------------------------------------------------------------------- */
+/* ---- the importance matrix ---- */
 
-enum uqff_code pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff_arena *arena,
-                                 const char **out, struct uqff_error *err) {
+enum uqff_code uqff_pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff_arena *arena,
+                                      const char **out, struct uqff_error *err) {
     struct uqff_buffer buffer = {0};
     struct uqff_digest digest = uqff_imatrix_digest(imatrix);
     const char *dataset = uqff_imatrix_dataset(imatrix);
@@ -232,9 +231,7 @@ enum uqff_code pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff
     return *out == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- all pairs
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- all pairs ---- */
 
 /* Options that the layout cannot be told from, kept so that editing variants gives what packing
  * gives. */
@@ -253,9 +250,9 @@ static enum uqff_code check_key(const struct uqff_metadata_pair *pair, struct uq
     return UQFF_OK;
 }
 
-enum uqff_code pack_plan_metadata(struct uqff_pack_plan *plan,
-                                  const struct uqff_spec_metadata **out, size_t *count,
-                                  struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_metadata(struct uqff_pack_plan *plan,
+                                       const struct uqff_spec_metadata **out, size_t *count,
+                                       struct uqff_error *err) {
     enum { OWN = 3 };
     const struct uqff_pack_options *options = &plan->options;
     bool multi = options->format == UQFF_PACK_UQFF;
@@ -266,7 +263,7 @@ enum uqff_code pack_plan_metadata(struct uqff_pack_plan *plan,
         return uqff_fail_memory(err);
     }
     if (multi) {
-        enum uqff_code code = pack_source_json(plan, err);
+        enum uqff_code code = uqff_pack_source_json(plan, err);
         if (code != UQFF_OK) {
             return code;
         }
@@ -274,7 +271,7 @@ enum uqff_code pack_plan_metadata(struct uqff_pack_plan *plan,
     }
     if (multi && plan->imatrix != NULL) {
         const char *json = NULL;
-        enum uqff_code code = pack_imatrix_json(plan->imatrix, &plan->arena, &json, err);
+        enum uqff_code code = uqff_pack_imatrix_json(plan->imatrix, &plan->arena, &json, err);
         if (code != UQFF_OK) {
             return code;
         }

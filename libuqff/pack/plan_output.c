@@ -3,9 +3,7 @@
 
 #include "pack/plan.h"
 
-/* ---- where
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- where ---- */
 
 static const char suffix[] = ".uqff";
 
@@ -41,7 +39,7 @@ static enum uqff_code place_file(struct uqff_pack_plan *plan, struct uqff_error 
     return keep_directory(plan, output, err);
 }
 
-enum uqff_code pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err) {
     if (plan->options.format == UQFF_PACK_UQFF) {
         return place_file(plan, err);
     }
@@ -52,9 +50,7 @@ enum uqff_code pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *e
     return plan->directory == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- what
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- what ---- */
 
 static bool same_file(const char *a, const char *b) {
     struct stat one, two;
@@ -62,8 +58,8 @@ static bool same_file(const char *a, const char *b) {
            one.st_ino == two.st_ino;
 }
 
-enum uqff_code pack_check_path(const struct uqff_model *model, const char *path, bool overwrite,
-                               struct uqff_error *err) {
+enum uqff_code uqff_pack_check_path(const struct uqff_model *model, const char *path,
+                                    bool overwrite, struct uqff_error *err) {
     if (uqff_model_is_input(model, path)) {
         return uqff_fail(err, UQFF_E_IS_INPUT, UQFF_NO_OFFSET,
                          "%s: is a file that the model is read from, so it cannot be written",
@@ -90,7 +86,7 @@ static enum uqff_code add_file(struct uqff_pack_plan *plan, const char *name, ui
                          "%s: is the importance matrix, so it cannot be written", path);
     }
     plan->files[plan->file_count++] = (struct uqff_pack_file){path, bytes};
-    return pack_check_path(plan->model, path, options->overwrite, err);
+    return uqff_pack_check_path(plan->model, path, options->overwrite, err);
 }
 
 /* Shards of the same stem that a reader would take for a part of this set: those of an older,
@@ -118,8 +114,9 @@ static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
         }
         if (k == shards) {
             char *path = uqff_path_join(plan->directory, names[i]);
-            code = path == NULL ? uqff_fail_memory(err)
-                                : pack_check_path(plan->model, path, plan->options.overwrite, err);
+            code = path == NULL
+                       ? uqff_fail_memory(err)
+                       : uqff_pack_check_path(plan->model, path, plan->options.overwrite, err);
             uqff_free(path);
         }
     }
@@ -145,7 +142,7 @@ static void warn_checkpoint(const struct uqff_pack_plan *plan) {
     }
 }
 
-enum uqff_code pack_plan_files(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_files(struct uqff_pack_plan *plan, struct uqff_error *err) {
     size_t count = plan->side_count + 1;
     for (size_t i = 0; i < plan->output_count; i++) {
         count += uqff_container_plan_shard_count(plan->outputs[i].plan);

@@ -4,22 +4,21 @@
 
 #include "pack/plan.h"
 
-/* ---- modules and biases
- * -------------------------------------------------------------------------------------- */
+/* ---- modules and biases ---- */
 
 static bool is_plain_float(uint32_t type) {
     return type == UQFF_TYPE_F32 || type == UQFF_TYPE_F16 || type == UQFF_TYPE_BF16;
 }
 
-uint32_t pack_bias_form(uint32_t type) {
+uint32_t uqff_pack_bias_form(uint32_t type) {
     return is_plain_float(type) ? type : UQFF_TYPE_F32;
 }
 
-uint32_t pack_bias_source(uint32_t type) {
+uint32_t uqff_pack_bias_source(uint32_t type) {
     return is_plain_float(type) ? type : UQFF_TYPE_F32;
 }
 
-bool pack_bias_loses(uint32_t from, uint32_t to) {
+bool uqff_pack_bias_loses(uint32_t from, uint32_t to) {
     return to != from && to != UQFF_TYPE_F32;
 }
 
@@ -60,16 +59,16 @@ static enum uqff_code spec_modules(struct uqff_pack_plan *plan, struct uqff_erro
             return code;
         }
         spec->has_bias = true;
-        spec->bias_type = pack_bias_source(uqff_model_tensor(plan->model, module->bias)->type);
+        spec->bias_type = uqff_pack_bias_source(uqff_model_tensor(plan->model, module->bias)->type);
         spec->bias_kept_exactly =
             plan->options.format == UQFF_PACK_UQFF && plan->default_variant != UQFF_NONE &&
-            pack_bias_loses(spec->bias_type, pack_bias_form(plan->types[plan->default_variant][i]));
+            uqff_pack_bias_loses(spec->bias_type,
+                                 uqff_pack_bias_form(plan->types[plan->default_variant][i]));
     }
     return UQFF_OK;
 }
 
-/* ---- residual tensors
- * ------------------------------------------------------------------------------------------ */
+/* ---- residual tensors ---- */
 
 static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_error *err) {
     plan->residual_count = uqff_model_residual_count(plan->model);
@@ -99,9 +98,7 @@ static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_err
     return UQFF_OK;
 }
 
-/* ---- side files
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- side files ---- */
 
 /* RFC 1950 at the highest level: the bytes depend on the zlib in use, hence not the default. */
 static enum uqff_code compress_asset(struct uqff_pack_plan *plan, size_t i,
@@ -156,9 +153,7 @@ static enum uqff_code spec_assets(struct uqff_pack_plan *plan, struct uqff_error
     return code;
 }
 
-/* ---- containers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- containers ---- */
 
 static void describe(const struct uqff_pack_plan *plan, size_t index,
                      struct uqff_spec_variant *out) {
@@ -187,7 +182,8 @@ static enum uqff_code make_output(struct uqff_pack_plan *plan, struct pack_outpu
     spec->modules = plan->modules;
     spec->module_count = plan->module_count;
     spec->max_shard = plan->options.max_shard;
-    enum uqff_code code = pack_plan_metadata(plan, &spec->metadata, &spec->metadata_count, err);
+    enum uqff_code code =
+        uqff_pack_plan_metadata(plan, &spec->metadata, &spec->metadata_count, err);
     return code == UQFF_OK ? uqff_container_plan_new(spec, &output->plan, err) : code;
 }
 
@@ -247,7 +243,7 @@ static uint64_t shared_bytes(const struct uqff_pack_plan *plan) {
     return bytes;
 }
 
-enum uqff_code pack_plan_spec(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_spec(struct uqff_pack_plan *plan, struct uqff_error *err) {
     enum uqff_code code = spec_modules(plan, err);
     if (code == UQFF_OK) {
         code = spec_residual(plan, err);

@@ -4,10 +4,9 @@
 
 #include "pack/plan.h"
 
-/* ---- quants
- * --------------------------------------------------------------------------------------------- */
+/* ---- quants ---- */
 
-enum uqff_code pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_pack_options *options = &plan->options;
     if (options->quant_count == 0) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
@@ -33,8 +32,7 @@ enum uqff_code pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *
     return UQFF_OK;
 }
 
-/* ---- importance
- * ------------------------------------------------------------------------------------------- */
+/* ---- importance ---- */
 
 static uint64_t matrix_count(const struct uqff_model_module *module) {
     return module->rank == 3 ? module->shape[0] : 1;
@@ -101,7 +99,7 @@ static enum uqff_code module_importance(struct uqff_pack_plan *plan, size_t inde
     return UQFF_OK;
 }
 
-enum uqff_code pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_pack_options *options = &plan->options;
     if (options->imatrix == NULL) {
         return UQFF_OK;
@@ -127,9 +125,7 @@ enum uqff_code pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_err
     return code;
 }
 
-/* ---- types
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- types ---- */
 
 static bool is_quantized(uint32_t type) {
     const struct uqff_type_info *info = uqff_type_info(type);
@@ -237,7 +233,7 @@ static enum uqff_code finish_variant(struct uqff_pack_plan *plan, size_t index,
     return UQFF_OK;
 }
 
-size_t pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant) {
+size_t uqff_pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant) {
     for (size_t i = 0; i < uqff_model_module_count(plan->model); i++) {
         if (!uqff_type_is_mistralrs(plan->types[variant][i])) {
             return i;
@@ -248,7 +244,7 @@ size_t pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant) {
 
 static enum uqff_code fail_unloadable(const struct uqff_pack_plan *plan, size_t variant,
                                       struct uqff_error *err) {
-    size_t module = pack_plan_unloadable(plan, variant);
+    size_t module = uqff_pack_plan_unloadable(plan, variant);
     return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
                      "%s: module '%s' would be %s, which mistral.rs cannot load",
                      plan->quants[variant].name, uqff_model_module(plan->model, module)->name,
@@ -259,7 +255,7 @@ static enum uqff_code choose_default(struct uqff_pack_plan *plan, struct uqff_er
     const char *wanted = plan->options.default_quant;
     plan->default_variant = UQFF_NONE;
     for (size_t i = 0; i < plan->variant_count; i++) {
-        bool loadable = pack_plan_unloadable(plan, i) == UQFF_NONE;
+        bool loadable = uqff_pack_plan_unloadable(plan, i) == UQFF_NONE;
         if (!loadable && plan->options.format == UQFF_PACK_MISTRALRS) {
             return fail_unloadable(plan, i, err);
         }
@@ -284,8 +280,8 @@ static enum uqff_code choose_default(struct uqff_pack_plan *plan, struct uqff_er
     return UQFF_OK;
 }
 
-enum uqff_code pack_plan_types(struct uqff_pack_plan *plan, const struct pack_given *given,
-                               struct uqff_error *err) {
+enum uqff_code uqff_pack_plan_types(struct uqff_pack_plan *plan, const struct pack_given *given,
+                                    struct uqff_error *err) {
     size_t modules = uqff_model_module_count(plan->model), variants = plan->variant_count;
     struct uqff_recipe_model model;
     struct uqff_recipe_tensor *tensors = NULL;

@@ -19,9 +19,7 @@ static enum uqff_code append_to_writer(void *writer, size_t entry, const void *b
     return uqff_container_writer_append(writer, entry, bytes, n, err);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static enum uqff_code open_writers(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
@@ -60,8 +58,8 @@ static enum uqff_code open_residual(struct run_outputs *outputs, struct uqff_err
         return uqff_fail_memory(err);
     }
     enum uqff_code code =
-        run_tensors_new(path, residual->layout, outputs->residual_ranges, residual->count, 8,
-                        plan->options.overwrite, &outputs->residual, err);
+        uqff_run_tensors_new(path, residual->layout, outputs->residual_ranges, residual->count, 8,
+                             plan->options.overwrite, &outputs->residual, err);
     uqff_free(path);
     return code;
 }
@@ -70,7 +68,7 @@ static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_erro
     const struct uqff_pack_plan *plan = outputs->plan;
     enum uqff_code code = UQFF_OK;
     if (plan->options.format == UQFF_PACK_MISTRALRS) {
-        code = run_folder_make(&outputs->folder, plan->directory, err);
+        code = uqff_run_folder_make(&outputs->folder, plan->directory, err);
     }
     if (code == UQFF_OK) {
         code = open_writers(outputs, err);
@@ -79,14 +77,13 @@ static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_erro
         code = open_residual(outputs, err);
     }
     for (size_t i = 0; i < plan->side_count && code == UQFF_OK; i++) {
-        code = run_folder_side(&outputs->folder, plan->model, plan->directory, &plan->sides[i],
-                               plan->options.overwrite, err);
+        code = uqff_run_folder_side(&outputs->folder, plan->model, plan->directory, &plan->sides[i],
+                                    plan->options.overwrite, err);
     }
     return code;
 }
 
-/* ---- what goes where
- * ------------------------------------------------------------------------------------------ */
+/* ---- what goes where ---- */
 
 static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, size_t index,
                                    struct uqff_error *err) {
@@ -96,15 +93,15 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
     struct slab_target target = {append_to_writer, outputs->writers[output], index};
     switch (entry->kind) {
     case UQFF_PLAN_BIAS:
-        return slab_job_bias(outputs->job, entry->index, entry->type, &target, err);
+        return uqff_slab_job_bias(outputs->job, entry->index, entry->type, &target, err);
     case UQFF_PLAN_RESIDUAL_BIAS:
-        return slab_job_bias(outputs->job, entry->index, plan->modules[entry->index].bias_type,
-                             &target, err);
+        return uqff_slab_job_bias(outputs->job, entry->index, plan->modules[entry->index].bias_type,
+                                  &target, err);
     case UQFF_PLAN_RESIDUAL:
-        return slab_job_tensor(outputs->job, uqff_model_residual(plan->model, entry->index),
-                               &target, err);
+        return uqff_slab_job_tensor(outputs->job, uqff_model_residual(plan->model, entry->index),
+                                    &target, err);
     case UQFF_PLAN_BLOB:
-        return slab_job_module(outputs->job, entry->index, entry->type, &target, err);
+        return uqff_slab_job_module(outputs->job, entry->index, entry->type, &target, err);
     case UQFF_PLAN_ASSET:
     case UQFF_PLAN_FIXED:
     case UQFF_PLAN_DIGESTS:
@@ -116,7 +113,7 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
 static enum uqff_code attach(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
     enum uqff_code code =
-        slab_job_new(plan->model, plan->options.format == UQFF_PACK_UQFF, &outputs->job, err);
+        uqff_slab_job_new(plan->model, plan->options.format == UQFF_PACK_UQFF, &outputs->job, err);
     for (size_t i = 0; i < plan->output_count && code == UQFF_OK; i++) {
         size_t entries = uqff_container_plan_count(plan->outputs[i].plan);
         for (size_t k = 0; k < entries && code == UQFF_OK; k++) {
@@ -125,14 +122,14 @@ static enum uqff_code attach(struct run_outputs *outputs, struct uqff_error *err
     }
     if (outputs->residual != NULL) {
         for (size_t i = 0; i < plan->residual_file.count && code == UQFF_OK; i++) {
-            struct slab_target target = {run_tensors_append, outputs->residual, i};
-            code = slab_job_tensor(outputs->job, plan->residual_file.tensors[i], &target, err);
+            struct slab_target target = {uqff_run_tensors_append, outputs->residual, i};
+            code = uqff_slab_job_tensor(outputs->job, plan->residual_file.tensors[i], &target, err);
         }
     }
     for (size_t i = 0; plan->importance != NULL && i < plan->module_count && code == UQFF_OK; i++) {
         const struct uqff_spec_module *module = &plan->modules[i];
-        slab_job_importance(outputs->job, i, plan->importance[i],
-                            module->rank == 3 ? module->shape[0] : 1);
+        uqff_slab_job_importance(outputs->job, i, plan->importance[i],
+                                 module->rank == 3 ? module->shape[0] : 1);
     }
     return code;
 }
@@ -174,10 +171,10 @@ static enum uqff_code write_multi(struct run_outputs *outputs, struct uqff_error
         }
     }
     if (code == UQFF_OK) {
-        code = pack_source_digest(plan->model, outputs->job->digests, &digest, err);
+        code = uqff_pack_source_digest(plan->model, outputs->job->digests, &digest, err);
     }
     if (code == UQFF_OK) {
-        char *source = pack_source_with_digest(plan->source, &digest);
+        char *source = uqff_pack_source_with_digest(plan->source, &digest);
         code = source == NULL ? uqff_fail_memory(err)
                               : uqff_container_writer_metadata(outputs->writers[0], UQFF_KEY_SOURCE,
                                                                source, err);
@@ -186,9 +183,7 @@ static enum uqff_code write_multi(struct run_outputs *outputs, struct uqff_error
     return code;
 }
 
-/* ---- publishing
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- publishing ---- */
 
 static enum uqff_code expect_shards(struct run_outputs *outputs, size_t output,
                                     struct uqff_error *err) {
@@ -199,7 +194,7 @@ static enum uqff_code expect_shards(struct run_outputs *outputs, size_t output,
         if (path == NULL) {
             return uqff_fail_memory(err);
         }
-        enum uqff_code code = run_folder_expect(&outputs->folder, path, err);
+        enum uqff_code code = uqff_run_folder_expect(&outputs->folder, path, err);
         uqff_free(path);
         if (code != UQFF_OK) {
             return code;
@@ -215,15 +210,15 @@ static enum uqff_code publish(struct run_outputs *outputs, struct uqff_error *er
     enum uqff_code code = UQFF_OK;
     if (outputs->residual != NULL) {
         char *path = uqff_path_join(plan->directory, "residual.safetensors");
-        code =
-            path == NULL ? uqff_fail_memory(err) : run_folder_expect(&outputs->folder, path, err);
+        code = path == NULL ? uqff_fail_memory(err)
+                            : uqff_run_folder_expect(&outputs->folder, path, err);
         uqff_free(path);
         if (code == UQFF_OK) {
-            code = run_tensors_publish(outputs->residual, err);
+            code = uqff_run_tensors_publish(outputs->residual, err);
         }
     }
     if (code == UQFF_OK) {
-        code = run_folder_publish(&outputs->folder, err);
+        code = uqff_run_folder_publish(&outputs->folder, err);
     }
     for (size_t i = 0; i < outputs->writer_count && code == UQFF_OK; i++) {
         code = expect_shards(outputs, i, err);
@@ -249,13 +244,13 @@ enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan, const struct uqff_prog
         code = attach(&outputs, err);
     }
     if (code == UQFF_OK) {
-        code = slab_job_run(outputs.job, &options, progress, err);
+        code = uqff_slab_job_run(outputs.job, &options, progress, err);
     }
     if (code == UQFF_OK && plan->options.format == UQFF_PACK_UQFF) {
         code = write_multi(&outputs, err);
     }
     if (code == UQFF_OK && outputs.residual != NULL) {
-        code = run_tensors_finish(outputs.residual, err);
+        code = uqff_run_tensors_finish(outputs.residual, err);
     }
     if (code == UQFF_OK) {
         code = uqff_model_unchanged(plan->model, err);
@@ -263,13 +258,13 @@ enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan, const struct uqff_prog
     if (code == UQFF_OK) {
         code = publish(&outputs, err);
     }
-    slab_job_free(outputs.job);
-    run_tensors_free(outputs.residual);
+    uqff_slab_job_free(outputs.job);
+    uqff_run_tensors_free(outputs.residual);
     for (size_t i = 0; i < outputs.writer_count; i++) {
         uqff_container_writer_free(outputs.writers[i]);
     }
     uqff_free(outputs.writers);
     uqff_free(outputs.residual_ranges);
-    run_folder_close(&outputs.folder, code == UQFF_OK);
+    uqff_run_folder_close(&outputs.folder, code == UQFF_OK);
     return code;
 }

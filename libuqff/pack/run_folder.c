@@ -4,8 +4,8 @@
 
 #include "pack/run.h"
 
-enum uqff_code run_folder_make(struct run_folder *folder, const char *path,
-                               struct uqff_error *err) {
+enum uqff_code uqff_run_folder_make(struct run_folder *folder, const char *path,
+                                    struct uqff_error *err) {
     if (uqff_path_is_directory(path)) {
         return UQFF_OK;
     }
@@ -24,8 +24,8 @@ enum uqff_code run_folder_make(struct run_folder *folder, const char *path,
     return code;
 }
 
-enum uqff_code run_folder_expect(struct run_folder *folder, const char *path,
-                                 struct uqff_error *err) {
+enum uqff_code uqff_run_folder_expect(struct run_folder *folder, const char *path,
+                                      struct uqff_error *err) {
     struct run_path expected = {.path = uqff_arena_copy(&folder->arena, path, strlen(path))};
     struct stat status;
     if (expected.path == NULL) {
@@ -51,14 +51,14 @@ static enum uqff_code make_parent(struct run_folder *folder, const char *path,
     if (parent == NULL) {
         return uqff_fail_memory(err);
     }
-    enum uqff_code code = run_folder_make(folder, parent, err);
+    enum uqff_code code = uqff_run_folder_make(folder, parent, err);
     uqff_free(parent);
     return code;
 }
 
-enum uqff_code run_folder_side(struct run_folder *folder, const struct uqff_model *model,
-                               const char *directory, const struct pack_side *side, bool overwrite,
-                               struct uqff_error *err) {
+enum uqff_code uqff_run_folder_side(struct run_folder *folder, const struct uqff_model *model,
+                                    const char *directory, const struct pack_side *side,
+                                    bool overwrite, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     char *path = uqff_path_join(directory, side->name), *content = NULL;
     const char *bytes = side->content;
@@ -91,9 +91,9 @@ enum uqff_code run_folder_side(struct run_folder *folder, const struct uqff_mode
     return code;
 }
 
-enum uqff_code run_folder_publish(struct run_folder *folder, struct uqff_error *err) {
+enum uqff_code uqff_run_folder_publish(struct run_folder *folder, struct uqff_error *err) {
     for (size_t i = 0; i < folder->sink_count; i++) {
-        enum uqff_code code = run_folder_expect(folder, uqff_sink_path(folder->sinks[i]), err);
+        enum uqff_code code = uqff_run_folder_expect(folder, uqff_sink_path(folder->sinks[i]), err);
         if (code == UQFF_OK) {
             code = uqff_sink_publish(folder->sinks[i], err);
         }
@@ -113,7 +113,7 @@ static void take_back(const struct run_path *path) {
     }
 }
 
-void run_folder_close(struct run_folder *folder, bool keep) {
+void uqff_run_folder_close(struct run_folder *folder, bool keep) {
     for (size_t i = 0; i < folder->sink_count; i++) {
         uqff_sink_close(folder->sinks[i]);
     }

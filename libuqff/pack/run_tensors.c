@@ -12,9 +12,10 @@ struct run_tensors {
     uint64_t *done; /* bytes of every range; each is touched by one thread at a time */
 };
 
-enum uqff_code run_tensors_new(const char *path, const struct uqff_st_layout *layout,
-                               const struct run_range *ranges, size_t count, unsigned alignment,
-                               bool overwrite, struct run_tensors **out, struct uqff_error *err) {
+enum uqff_code uqff_run_tensors_new(const char *path, const struct uqff_st_layout *layout,
+                                    const struct run_range *ranges, size_t count,
+                                    unsigned alignment, bool overwrite, struct run_tensors **out,
+                                    struct uqff_error *err) {
     enum uqff_code code;
     struct run_tensors *tensors = uqff_alloc_array(1, sizeof *tensors);
     if (tensors == NULL) {
@@ -33,15 +34,15 @@ enum uqff_code run_tensors_new(const char *path, const struct uqff_st_layout *la
     code = uqff_sink_create(path, overwrite, &tensors->sink, err);
 out:
     if (code != UQFF_OK) {
-        run_tensors_free(tensors);
+        uqff_run_tensors_free(tensors);
         return code;
     }
     *out = tensors;
     return UQFF_OK;
 }
 
-enum uqff_code run_tensors_append(void *context, size_t entry, const void *bytes, size_t n,
-                                  struct uqff_error *err) {
+enum uqff_code uqff_run_tensors_append(void *context, size_t entry, const void *bytes, size_t n,
+                                       struct uqff_error *err) {
     struct run_tensors *tensors = context;
     const struct run_range *range = &tensors->ranges[entry];
     uint64_t done = tensors->done[entry];
@@ -66,7 +67,7 @@ static enum uqff_code reopen(const struct run_tensors *tensors, struct uqff_erro
     return code;
 }
 
-enum uqff_code run_tensors_finish(struct run_tensors *tensors, struct uqff_error *err) {
+enum uqff_code uqff_run_tensors_finish(struct run_tensors *tensors, struct uqff_error *err) {
     for (size_t i = 0; i < tensors->count; i++) {
         if (tensors->done[i] != tensors->ranges[i].bytes) {
             return uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET,
@@ -88,15 +89,15 @@ enum uqff_code run_tensors_finish(struct run_tensors *tensors, struct uqff_error
     return code == UQFF_OK ? reopen(tensors, err) : code;
 }
 
-enum uqff_code run_tensors_publish(struct run_tensors *tensors, struct uqff_error *err) {
+enum uqff_code uqff_run_tensors_publish(struct run_tensors *tensors, struct uqff_error *err) {
     return uqff_sink_publish(tensors->sink, err);
 }
 
-const char *run_tensors_path(const struct run_tensors *tensors) {
+const char *uqff_run_tensors_path(const struct run_tensors *tensors) {
     return uqff_sink_path(tensors->sink);
 }
 
-void run_tensors_free(struct run_tensors *tensors) {
+void uqff_run_tensors_free(struct run_tensors *tensors) {
     if (tensors != NULL) {
         uqff_sink_close(tensors->sink);
         uqff_free(tensors->done);

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- residual.safetensors
- * ----------------------------------------------------------------------------------- */
+/* ---- residual.safetensors ---- */
 
 struct sorted {
     const char *name;
@@ -35,8 +34,8 @@ static enum uqff_code add_metadata(struct uqff_st_layout *layout, struct uqff_er
     return UQFF_OK;
 }
 
-enum uqff_code sidecars_residual(const struct uqff_model *model, struct uqff_arena *arena,
-                                 struct pack_residual *out, struct uqff_error *err) {
+enum uqff_code uqff_sidecars_residual(const struct uqff_model *model, struct uqff_arena *arena,
+                                      struct pack_residual *out, struct uqff_error *err) {
     size_t count = uqff_model_residual_count(model);
     struct sorted *sorted = uqff_arena_array(arena, count, sizeof *sorted);
     out->tensors = uqff_arena_array(arena, count, sizeof *out->tensors);
@@ -75,8 +74,7 @@ enum uqff_code sidecars_residual(const struct uqff_model *model, struct uqff_are
     return UQFF_OK;
 }
 
-/* ---- side files of the model
- * ---------------------------------------------------------------------------------- */
+/* ---- side files of the model ---- */
 
 static enum uqff_code config_side(const struct uqff_model *model, size_t asset, const char *dtype,
                                   struct uqff_arena *arena, struct pack_side *side,
@@ -86,7 +84,7 @@ static enum uqff_code config_side(const struct uqff_model *model, size_t asset, 
     size_t size = 0;
     enum uqff_code code = uqff_model_read_asset(model, asset, &text, &size, err);
     if (code == UQFF_OK) {
-        code = sidecars_config(text, size, "config.json", dtype, &buffer, err);
+        code = uqff_sidecars_config(text, size, "config.json", dtype, &buffer, err);
     }
     if (code == UQFF_OK) {
         side->content = uqff_arena_copy(arena, buffer.data, buffer.size);
@@ -98,9 +96,9 @@ static enum uqff_code config_side(const struct uqff_model *model, size_t asset, 
     return code;
 }
 
-enum uqff_code sidecars_assets(const struct uqff_model *model, const char *dtype, size_t extra,
-                               struct uqff_arena *arena, struct pack_side **out, size_t *count,
-                               struct uqff_error *err) {
+enum uqff_code uqff_sidecars_assets(const struct uqff_model *model, const char *dtype, size_t extra,
+                                    struct uqff_arena *arena, struct pack_side **out, size_t *count,
+                                    struct uqff_error *err) {
     size_t n = uqff_model_asset_count(model);
     struct pack_side *sides = uqff_arena_array(arena, n + extra, sizeof *sides);
     enum uqff_code code = sides == NULL ? uqff_fail_memory(err) : UQFF_OK;
@@ -121,8 +119,7 @@ enum uqff_code sidecars_assets(const struct uqff_model *model, const char *dtype
     return code;
 }
 
-/* ---- uqff_report.json
- * --------------------------------------------------------------------------------------------- */
+/* ---- uqff_report.json ---- */
 
 /* One entry of the report: a quant's own shards, or the file that holds the default variant. */
 static enum uqff_code describe_output(struct uqff_pack_plan *plan, size_t variant,
@@ -199,16 +196,17 @@ static void warn_missing(const struct uqff_pack_plan *plan) {
     }
 }
 
-enum uqff_code sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error *err) {
     if (plan->default_variant == UQFF_NONE) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "none of the quantizations can be loaded by mistral.rs, so there is "
                          "nothing to write its side files for");
     }
-    enum uqff_code code = sidecars_residual(plan->model, &plan->arena, &plan->residual_file, err);
+    enum uqff_code code =
+        uqff_sidecars_residual(plan->model, &plan->arena, &plan->residual_file, err);
     if (code == UQFF_OK) {
-        code = sidecars_assets(plan->model, NULL, 1, &plan->arena, &plan->sides, &plan->side_count,
-                               err);
+        code = uqff_sidecars_assets(plan->model, NULL, 1, &plan->arena, &plan->sides,
+                                    &plan->side_count, err);
     }
     if (code == UQFF_OK) {
         warn_missing(plan);

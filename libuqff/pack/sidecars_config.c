@@ -126,8 +126,9 @@ static enum uqff_code print_event(struct printer *printer, struct uqff_json_even
     return UQFF_OK;
 }
 
-enum uqff_code sidecars_config(const char *json, size_t size, const char *where, const char *dtype,
-                               struct uqff_buffer *out, struct uqff_error *err) {
+enum uqff_code uqff_sidecars_config(const char *json, size_t size, const char *where,
+                                    const char *dtype, struct uqff_buffer *out,
+                                    struct uqff_error *err) {
     struct printer printer = {.out = out, .dtype = dtype};
     struct uqff_json_event event = {.kind = UQFF_JSON_NULL};
     enum uqff_code code = uqff_json_open(json, size, where, 0, MAX_DEPTH, &printer.json, err);

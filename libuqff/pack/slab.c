@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-/* ---- source parts
- * --------------------------------------------------------------------------------- */
+/* ---- source parts ---- */
 
 /* Whether rows [row, row + tensor's rows) of the module are exactly the tensor that holds the first
  * of them, in its own order. Then its bytes can be hashed while they pass by. */
@@ -84,8 +83,7 @@ static enum uqff_code hash_tensor(struct slab_job *job, struct slab_item *item,
     return UQFF_OK;
 }
 
-/* ---- items
- * ------------------------------------------------------------------------------------------ */
+/* ---- items ---- */
 
 static void set_type(struct slab_item *item, uint32_t type) {
     const struct uqff_type_info *info = uqff_type_info(type);
@@ -136,8 +134,8 @@ static void make_bytes_item(const struct slab_job *job, size_t tensor, struct sl
     };
 }
 
-enum uqff_code slab_job_new(const struct uqff_model *model, bool digests, struct slab_job **out,
-                            struct uqff_error *err) {
+enum uqff_code uqff_slab_job_new(const struct uqff_model *model, bool digests,
+                                 struct slab_job **out, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     size_t modules = uqff_model_module_count(model), tensors = uqff_model_tensor_count(model);
     struct slab_job *job = uqff_alloc_array(1, sizeof *job);
@@ -167,14 +165,14 @@ enum uqff_code slab_job_new(const struct uqff_model *model, bool digests, struct
     }
 out:
     if (code != UQFF_OK) {
-        slab_job_free(job);
+        uqff_slab_job_free(job);
         return code;
     }
     *out = job;
     return UQFF_OK;
 }
 
-void slab_job_free(struct slab_job *job) {
+void uqff_slab_job_free(struct slab_job *job) {
     if (job == NULL) {
         return;
     }
@@ -190,8 +188,7 @@ void slab_job_free(struct slab_job *job) {
     uqff_free(job);
 }
 
-/* ---- forms
- * ------------------------------------------------------------------------------------------ */
+/* ---- forms ---- */
 
 /* A quantized source whose own type is wanted is copied: decoding and encoding again would cost
  * accuracy. Floats of the same type are the same bytes either way. */
@@ -237,8 +234,8 @@ static enum uqff_code add_target(struct slab_item *item, uint32_t type,
     return code;
 }
 
-enum uqff_code slab_job_module(struct slab_job *job, size_t module, uint32_t type,
-                               const struct slab_target *target, struct uqff_error *err) {
+enum uqff_code uqff_slab_job_module(struct slab_job *job, size_t module, uint32_t type,
+                                    const struct slab_target *target, struct uqff_error *err) {
     if (job->modules[module] == UQFF_NONE) {
         job->modules[module] = job->count;
         make_module_item(job, module, &job->items[job->count++]);
@@ -246,8 +243,8 @@ enum uqff_code slab_job_module(struct slab_job *job, size_t module, uint32_t typ
     return add_target(&job->items[job->modules[module]], type, target, err);
 }
 
-enum uqff_code slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
-                             const struct slab_target *target, struct uqff_error *err) {
+enum uqff_code uqff_slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
+                                  const struct slab_target *target, struct uqff_error *err) {
     if (job->biases[module] == UQFF_NONE) {
         job->biases[module] = job->count;
         size_t tensor = uqff_model_module(job->model, module)->bias;
@@ -256,8 +253,8 @@ enum uqff_code slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
     return add_target(&job->items[job->biases[module]], type, target, err);
 }
 
-enum uqff_code slab_job_tensor(struct slab_job *job, size_t tensor,
-                               const struct slab_target *target, struct uqff_error *err) {
+enum uqff_code uqff_slab_job_tensor(struct slab_job *job, size_t tensor,
+                                    const struct slab_target *target, struct uqff_error *err) {
     if (job->tensors[tensor] == UQFF_NONE) {
         job->tensors[tensor] = job->count;
         make_bytes_item(job, tensor, &job->items[job->count++]);
@@ -265,8 +262,8 @@ enum uqff_code slab_job_tensor(struct slab_job *job, size_t tensor,
     return add_target(&job->items[job->tensors[tensor]], UQFF_NO_TYPE, target, err);
 }
 
-void slab_job_importance(struct slab_job *job, size_t module, const float *values,
-                         uint64_t matrices) {
+void uqff_slab_job_importance(struct slab_job *job, size_t module, const float *values,
+                              uint64_t matrices) {
     if (job->modules[module] != UQFF_NONE && matrices > 0) {
         struct slab_item *item = &job->items[job->modules[module]];
         item->importance = values;
@@ -274,8 +271,7 @@ void slab_job_importance(struct slab_job *job, size_t module, const float *value
     }
 }
 
-/* ---- what the run needs
- * ------------------------------------------------------------------------------ */
+/* ---- what the run needs ---- */
 
 /* Decides which items decode, and who takes the digest of which tensor; tensors that nobody reads
  * in order become items of their own. Part of running, so that the forms are known. */
@@ -307,7 +303,7 @@ static enum uqff_code complete_item(struct slab_job *job, struct slab_item *item
     return job->streamed[item->index] ? UQFF_OK : hash_tensor(job, item, err);
 }
 
-enum uqff_code slab_job_complete(struct slab_job *job, struct uqff_error *err) {
+enum uqff_code uqff_slab_job_complete(struct slab_job *job, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     for (size_t i = 0; i < job->count && code == UQFF_OK; i++) {
         code = complete_item(job, &job->items[i], err);

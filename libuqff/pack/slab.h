@@ -92,28 +92,28 @@ struct slab_options {
 
 /* An empty job. With `digests` every tensor of the model is hashed as well, in passing where its
  * bytes are read in order anyway. The model must outlive the job. */
-enum uqff_code slab_job_new(const struct uqff_model *model, bool digests, struct slab_job **out,
-                            struct uqff_error *err);
-void slab_job_free(struct slab_job *job);
+enum uqff_code uqff_slab_job_new(const struct uqff_model *model, bool digests,
+                                 struct slab_job **out, struct uqff_error *err);
+void uqff_slab_job_free(struct slab_job *job);
 
 /* Ask for a module, its bias, or the bytes of a tensor in some form at some place. */
-enum uqff_code slab_job_module(struct slab_job *job, size_t module, uint32_t type,
-                               const struct slab_target *target, struct uqff_error *err);
-enum uqff_code slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
-                             const struct slab_target *target, struct uqff_error *err);
-enum uqff_code slab_job_tensor(struct slab_job *job, size_t tensor,
-                               const struct slab_target *target, struct uqff_error *err);
+enum uqff_code uqff_slab_job_module(struct slab_job *job, size_t module, uint32_t type,
+                                    const struct slab_target *target, struct uqff_error *err);
+enum uqff_code uqff_slab_job_bias(struct slab_job *job, size_t module, uint32_t type,
+                                  const struct slab_target *target, struct uqff_error *err);
+enum uqff_code uqff_slab_job_tensor(struct slab_job *job, size_t tensor,
+                                    const struct slab_target *target, struct uqff_error *err);
 /* Importance of a module's columns: one vector of `columns` a matrix, `matrices` of them. Borrowed.
  */
-void slab_job_importance(struct slab_job *job, size_t module, const float *values,
-                         uint64_t matrices);
+void uqff_slab_job_importance(struct slab_job *job, size_t module, const float *values,
+                              uint64_t matrices);
 
 /* Reads, encodes, appends and hashes everything. Called once. */
-enum uqff_code slab_job_run(struct slab_job *job, const struct slab_options *options,
-                            const struct uqff_progress *progress, struct uqff_error *err);
+enum uqff_code uqff_slab_job_run(struct slab_job *job, const struct slab_options *options,
+                                 const struct uqff_progress *progress, struct uqff_error *err);
 
 /* Completes the list of items: what is decoded, what is hashed. The first step of the run. */
-enum uqff_code slab_job_complete(struct slab_job *job, struct uqff_error *err);
+enum uqff_code uqff_slab_job_complete(struct slab_job *job, struct uqff_error *err);
 
 /* How the memory is shared out. Fails unless it holds two slabs of the longest row. */
 struct slab_sizes {
@@ -121,10 +121,10 @@ struct slab_sizes {
     uint64_t chunk_floats; /* of a thread's float32 scratch */
     uint64_t capacity;     /* bytes of a slab */
 };
-enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
-                              struct slab_sizes *out, struct uqff_error *err);
+enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
+                                   struct slab_sizes *out, struct uqff_error *err);
 
 /* Bytes of source that an item reads. */
-uint64_t slab_item_bytes(const struct slab_item *item);
+uint64_t uqff_slab_item_bytes(const struct slab_item *item);
 
 #endif

@@ -13,8 +13,7 @@ enum {
     USEFUL_SLAB = 32 << 20, /* more would only put off writing what is encoded */
 };
 
-/* ---- slabs
- * ------------------------------------------------------------------------------------------ */
+/* ---- slabs ---- */
 
 /* Some rows of one item, and where they lie in the slab: the raw rows, then each encoded form,
  * every region aligned. */
@@ -98,15 +97,14 @@ static uint64_t segment_bytes(const struct slab_item *item, uint64_t rows) {
     return bytes;
 }
 
-uint64_t slab_item_bytes(const struct slab_item *item) {
+uint64_t uqff_slab_item_bytes(const struct slab_item *item) {
     return item->rows * (item->raw_bytes != 0 ? item->raw_bytes : item->columns * sizeof(float));
 }
 
-/* ---- sizes
- * ------------------------------------------------------------------------------------------- */
+/* ---- sizes ---- */
 
-enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
-                              struct slab_sizes *out, struct uqff_error *err) {
+enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
+                                   struct slab_sizes *out, struct uqff_error *err) {
     uint64_t memory = options->memory != 0 ? options->memory : DEFAULT_MEMORY;
     uint64_t columns = 1, cost = ALIGNMENT, all = ALIGNMENT;
     bool decode = false;
@@ -163,8 +161,7 @@ enum uqff_code slab_job_sizes(const struct slab_job *job, const struct slab_opti
     return UQFF_OK;
 }
 
-/* ---- filling
- * ------------------------------------------------------------------------------------------ */
+/* ---- filling ---- */
 
 static enum uqff_code add_chunks(const struct run *run, struct slab *slab, size_t index,
                                  struct uqff_error *err) {
@@ -254,8 +251,7 @@ static enum uqff_code fill(struct run *run, struct slab *slab, struct uqff_error
     return UQFF_OK;
 }
 
-/* ---- reading and encoding a chunk
- * ---------------------------------------------------------------------- */
+/* ---- reading and encoding a chunk ---- */
 
 static enum uqff_code read_raw(const struct run *run, const struct slab_item *item, uint64_t first,
                                uint64_t rows, void *out, struct uqff_error *err) {
@@ -352,8 +348,7 @@ static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *
     return UQFF_OK;
 }
 
-/* ---- delivering a segment
- * -------------------------------------------------------------------------------- */
+/* ---- delivering a segment ---- */
 
 static enum uqff_code hash_segment(struct run *run, const struct segment *segment,
                                    const unsigned char *raw, struct uqff_error *err) {
@@ -395,8 +390,7 @@ static enum uqff_code deliver(struct run *run, const struct delivery *delivery,
                                     (size_t)(segment->rows * delivery->form->row_bytes), err);
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the loop ---- */
 
 static enum uqff_code report_progress(struct run *run, struct uqff_error *err) {
     return uqff_progress_update(run->progress, run->options->stage, atomic_load(&run->done),
@@ -415,7 +409,7 @@ static enum uqff_code work(void *context, size_t i, unsigned thread, struct uqff
         return code;
     }
     const struct slab_item *item = run->filling->segments[chunk->segment].item;
-    atomic_fetch_add(&run->done, slab_item_bytes(item) / item->rows * chunk->rows);
+    atomic_fetch_add(&run->done, uqff_slab_item_bytes(item) / item->rows * chunk->rows);
     /* Thread 0 is the one that called: progress is promised to come from one thread. */
     return thread == 0 ? report_progress(run, err) : UQFF_OK;
 }
@@ -511,18 +505,18 @@ static void hash_empty(struct slab_job *job) {
     }
 }
 
-enum uqff_code slab_job_run(struct slab_job *job, const struct slab_options *options,
-                            const struct uqff_progress *progress, struct uqff_error *err) {
+enum uqff_code uqff_slab_job_run(struct slab_job *job, const struct slab_options *options,
+                                 const struct uqff_progress *progress, struct uqff_error *err) {
     struct run run = {.job = job, .options = options, .progress = progress};
-    enum uqff_code code = slab_job_complete(job, err);
+    enum uqff_code code = uqff_slab_job_complete(job, err);
     if (code == UQFF_OK) {
-        code = slab_job_sizes(job, options, &run.sizes, err);
+        code = uqff_slab_job_sizes(job, options, &run.sizes, err);
     }
     if (code != UQFF_OK) {
         return code;
     }
     for (size_t i = 0; i < job->count; i++) {
-        run.total += slab_item_bytes(&job->items[i]);
+        run.total += uqff_slab_item_bytes(&job->items[i]);
     }
     atomic_init(&run.done, 0);
     size_t capacity = (size_t)run.sizes.capacity;

@@ -7,9 +7,9 @@ static enum uqff_code rewrite(struct variants *v, const char *path,
     };
     enum uqff_code code = uqff_container_open(path, &options, &v->old, err);
     if (code == UQFF_OK) {
-        code = variants_describe(v, err);
+        code = uqff_variants_describe(v, err);
     }
-    return code == UQFF_OK ? variants_write(v, progress, err) : code;
+    return code == UQFF_OK ? uqff_variants_write(v, progress, err) : code;
 }
 
 enum uqff_code uqff_variants_rewrite(const char *path, const struct uqff_variants_edit *edit,

@@ -4,8 +4,7 @@
 
 #include "pack/variants.h"
 
-/* ---- which variants
- * --------------------------------------------------------------------------------------------- */
+/* ---- which variants ---- */
 
 static bool is_dropped(const struct variants *v, const char *name) {
     for (size_t i = 0; i < v->edit->drop_count; i++) {
@@ -82,7 +81,7 @@ static enum uqff_code check_model(const struct variants *v, struct uqff_error *e
 static enum uqff_code check_imatrix(struct variants *v, struct uqff_error *err) {
     const char *was = uqff_container_metadata(v->old, UQFF_KEY_IMATRIX), *is = NULL;
     if (v->added.imatrix != NULL) {
-        enum uqff_code code = pack_imatrix_json(v->added.imatrix, &v->arena, &is, err);
+        enum uqff_code code = uqff_pack_imatrix_json(v->added.imatrix, &v->arena, &is, err);
         if (code != UQFF_OK) {
             return code;
         }
@@ -116,15 +115,15 @@ static enum uqff_code add_variants(struct variants *v, struct uqff_error *err) {
     v->added.options.quants = edit->add;
     v->added.options.quant_count = edit->add_count;
     v->added.options.default_quant = NULL;
-    code = pack_plan_quants(&v->added, err);
+    code = uqff_pack_plan_quants(&v->added, err);
     if (code == UQFF_OK) {
-        code = pack_plan_importance(&v->added, err);
+        code = uqff_pack_plan_importance(&v->added, err);
     }
     if (code == UQFF_OK) {
         code = check_imatrix(v, err);
     }
     if (code == UQFF_OK) {
-        code = pack_plan_types(&v->added, NULL, err);
+        code = uqff_pack_plan_types(&v->added, NULL, err);
     }
     for (size_t i = 0; i < v->added.variant_count && code == UQFF_OK; i++) {
         const struct uqff_quant *quant = &v->added.quants[i];
@@ -194,9 +193,7 @@ static enum uqff_code list_variants(struct variants *v, struct uqff_error *err) 
     return code == UQFF_OK ? choose_default(v, err) : code;
 }
 
-/* ---- biases
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- biases ---- */
 
 static void set_bias_type(struct variants *v, const char *name, size_t n, uint32_t type) {
     for (size_t i = 0; i < v->spec.module_count; i++) {
@@ -252,7 +249,7 @@ static enum uqff_code read_exceptions(struct variants *v, struct uqff_json *json
     return code;
 }
 
-/* The source's types of biases, from uqff.multi.source; see pack_source_json. */
+/* The source's types of biases, from uqff.multi.source; see uqff_pack_source_json. */
 static enum uqff_code read_bias_types(struct variants *v, struct uqff_error *err) {
     struct uqff_json *json = NULL;
     struct uqff_json_event event;
@@ -289,8 +286,7 @@ static enum uqff_code read_bias_types(struct variants *v, struct uqff_error *err
     return code;
 }
 
-/* ---- modules, residual tensors, side files
- * ------------------------------------------------------------------------ */
+/* ---- modules, residual tensors, side files ---- */
 
 static enum uqff_code describe_modules(struct variants *v, struct uqff_error *err) {
     v->spec.module_count = uqff_container_module_count(v->old);
@@ -374,8 +370,7 @@ static enum uqff_code describe_assets(struct variants *v, struct uqff_error *err
     return UQFF_OK;
 }
 
-/* ---- metadata and layout
- * ------------------------------------------------------------------------------------------ */
+/* ---- metadata and layout ---- */
 
 /* Everything but what a container's plan writes by itself. */
 static enum uqff_code describe_metadata(struct variants *v, struct uqff_error *err) {
@@ -456,7 +451,7 @@ static enum uqff_code describe_place(struct variants *v, struct uqff_error *err)
     return v->directory == NULL || v->stem == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-enum uqff_code variants_describe(struct variants *v, struct uqff_error *err) {
+enum uqff_code uqff_variants_describe(struct variants *v, struct uqff_error *err) {
     const char *path = uqff_container_shard_path(v->old, 0);
     v->source = uqff_container_metadata(v->old, UQFF_KEY_SOURCE);
     if (!uqff_container_is_multi(v->old) || v->source == NULL) {
@@ -492,8 +487,8 @@ enum uqff_code variants_describe(struct variants *v, struct uqff_error *err) {
         struct uqff_spec_module *module = &v->modules[i];
         module->bias_kept_exactly =
             module->has_bias && v->spec.default_variant != UQFF_NONE &&
-            pack_bias_loses(module->bias_type,
-                            pack_bias_form(v->list[v->spec.default_variant].types[i]));
+            uqff_pack_bias_loses(module->bias_type,
+                                 uqff_pack_bias_form(v->list[v->spec.default_variant].types[i]));
     }
     return uqff_container_plan_new(&v->spec, &v->plan, err);
 }

@@ -17,8 +17,7 @@ static enum uqff_code append_to_writer(void *writer, size_t entry, const void *b
     return uqff_container_writer_append(writer, entry, bytes, n, err);
 }
 
-/* ---- entries that move as they are
- * ------------------------------------------------------------------------------ */
+/* ---- entries that move as they are ---- */
 
 static enum uqff_code copy_entry(struct rewriting *r, size_t index, struct uqff_entry from,
                                  struct uqff_error *err) {
@@ -47,8 +46,7 @@ static const struct uqff_blob *find_blob(const struct variants *v, size_t module
     return NULL;
 }
 
-/* ---- biases in another form
- * --------------------------------------------------------------------------------------- */
+/* ---- biases in another form ---- */
 
 /* Turns a bias of the old file into another float type. The one as the source had it is taken where
  * there is one; without it the form of the old default has lost nothing. */
@@ -97,9 +95,7 @@ out:
     return code;
 }
 
-/* ---- all entries
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- all entries ---- */
 
 static enum uqff_code fill_entry(struct rewriting *r, size_t index, struct uqff_error *err) {
     const struct variants *v = r->v;
@@ -119,8 +115,8 @@ static enum uqff_code fill_entry(struct rewriting *r, size_t index, struct uqff_
         if (blob != NULL) {
             return copy_entry(r, index, blob->entry, err);
         }
-        return slab_job_module(r->job, entry->index, entry->type,
-                               &(struct slab_target){append_to_writer, r->writer, index}, err);
+        return uqff_slab_job_module(r->job, entry->index, entry->type,
+                                    &(struct slab_target){append_to_writer, r->writer, index}, err);
     case UQFF_PLAN_FIXED:
     case UQFF_PLAN_DIGESTS:
         break;
@@ -141,15 +137,15 @@ static enum uqff_code encode_added(struct rewriting *r, struct uqff_error *err) 
     };
     struct uqff_digest expected, found;
     for (size_t i = 0; v->added.importance != NULL && i < v->spec.module_count; i++) {
-        slab_job_importance(r->job, i, v->added.importance[i],
-                            v->modules[i].rank == 3 ? v->modules[i].shape[0] : 1);
+        uqff_slab_job_importance(r->job, i, v->added.importance[i],
+                                 v->modules[i].rank == 3 ? v->modules[i].shape[0] : 1);
     }
-    enum uqff_code code = slab_job_run(r->job, &options, r->progress, err);
+    enum uqff_code code = uqff_slab_job_run(r->job, &options, r->progress, err);
     if (code == UQFF_OK) {
-        code = pack_source_digest(v->edit->from, r->job->digests, &found, err);
+        code = uqff_pack_source_digest(v->edit->from, r->job->digests, &found, err);
     }
-    if (code == UQFF_OK &&
-        (!pack_source_digest_of(v->source, &expected) || !uqff_digest_equal(&expected, &found))) {
+    if (code == UQFF_OK && (!uqff_pack_source_digest_of(v->source, &expected) ||
+                            !uqff_digest_equal(&expected, &found))) {
         code = uqff_fail(err, UQFF_E_DIGEST, UQFF_NO_OFFSET,
                          "%s: is not the model that '%s' was packed from: its digest differs",
                          uqff_model_path(v->edit->from), uqff_container_shard_path(v->old, 0));
@@ -216,8 +212,8 @@ static void remove_old(const struct variants *v) {
     }
 }
 
-enum uqff_code variants_write(struct variants *v, const struct uqff_progress *progress,
-                              struct uqff_error *err) {
+enum uqff_code uqff_variants_write(struct variants *v, const struct uqff_progress *progress,
+                                   struct uqff_error *err) {
     struct rewriting r = {.v = v, .progress = progress};
     size_t count = uqff_container_plan_count(v->plan);
     enum uqff_code code = check_names(v, err);
@@ -225,7 +221,7 @@ enum uqff_code variants_write(struct variants *v, const struct uqff_progress *pr
         code = uqff_container_writer_new(v->plan, v->directory, true, &r.writer, err);
     }
     if (code == UQFF_OK && v->edit->add_count > 0) {
-        code = slab_job_new(v->edit->from, true, &r.job, err);
+        code = uqff_slab_job_new(v->edit->from, true, &r.job, err);
     }
     for (size_t i = 0; i < count; i++) {
         r.total += uqff_container_plan_entry(v->plan, i)->bytes;
@@ -245,7 +241,7 @@ enum uqff_code variants_write(struct variants *v, const struct uqff_progress *pr
     if (code == UQFF_OK) {
         remove_old(v);
     }
-    slab_job_free(r.job);
+    uqff_slab_job_free(r.job);
     uqff_container_writer_free(r.writer);
     return code;
 }

@@ -238,7 +238,7 @@ static enum uqff_code compare_asset(struct directory *directory,
     }
     bool same = own_size == beside_size && memcmp(own, beside, own_size) == 0;
     if (!same && strcmp(name, "config.json") == 0 &&
-        sidecars_config(own, own_size, name, NULL, &rendered, &problem) == UQFF_OK) {
+        uqff_sidecars_config(own, own_size, name, NULL, &rendered, &problem) == UQFF_OK) {
         same = rendered.size == beside_size && memcmp(rendered.data, beside, beside_size) == 0;
     }
     if (!same) {

@@ -35,7 +35,7 @@ static enum uqff_code add_blob(struct recompute *recompute, const struct uqff_co
         expect_entry(container, blob->entry, info->name, type->name, info->rows);
     struct slab_target target;
     enum uqff_code code = uqff_recompute_expect(recompute, &expected, &target, err);
-    return code == UQFF_OK ? slab_job_module(recompute->job, module, blob->type, &target, err)
+    return code == UQFF_OK ? uqff_slab_job_module(recompute->job, module, blob->type, &target, err)
                            : code;
 }
 
@@ -66,7 +66,7 @@ static enum uqff_code add_bias(struct recompute *recompute, const struct uqff_co
         expect_entry(container, stored->bias, info->name, "bias", bias->elements);
     struct slab_target target;
     enum uqff_code code = uqff_recompute_expect(recompute, &expected, &target, err);
-    return code == UQFF_OK ? slab_job_bias(recompute->job, module, type, &target, err) : code;
+    return code == UQFF_OK ? uqff_slab_job_bias(recompute->job, module, type, &target, err) : code;
 }
 
 static enum uqff_code add_modules(struct recompute *recompute,
@@ -138,7 +138,7 @@ static enum uqff_code add_residual(struct recompute *recompute, const char *name
     };
     struct slab_target target;
     enum uqff_code code = uqff_recompute_expect(recompute, &expected, &target, err);
-    return code == UQFF_OK ? slab_job_tensor(recompute->job, index, &target, err) : code;
+    return code == UQFF_OK ? uqff_slab_job_tensor(recompute->job, index, &target, err) : code;
 }
 
 static bool container_has_residual(const struct uqff_container *container, const char *name) {
@@ -284,9 +284,9 @@ static enum uqff_code check_types(const struct recompute *recompute, struct uqff
     }
     plan->options.quants = names;
     plan->options.quant_count = count;
-    enum uqff_code code = pack_plan_quants(plan, err);
+    enum uqff_code code = uqff_pack_plan_quants(plan, err);
     if (code == UQFF_OK) {
-        code = pack_plan_types(plan, NULL, err);
+        code = uqff_pack_plan_types(plan, NULL, err);
     }
     for (size_t i = 0; i < count && code == UQFF_OK; i++) {
         compare_types(recompute, plan, container, indexes[i], i);
@@ -329,11 +329,11 @@ static enum uqff_code compare_source(const struct recompute *recompute,
                                      struct uqff_error *err) {
     const char *json = uqff_container_metadata(container, UQFF_KEY_SOURCE);
     struct uqff_digest stored, found;
-    if (json == NULL || !pack_source_digest_of(json, &stored)) {
+    if (json == NULL || !uqff_pack_source_digest_of(json, &stored)) {
         return UQFF_OK;
     }
     enum uqff_code code =
-        pack_source_digest(recompute->source, recompute->job->digests, &found, err);
+        uqff_pack_source_digest(recompute->source, recompute->job->digests, &found, err);
     if (code == UQFF_OK && !uqff_digest_equal(&stored, &found)) {
         RECOMPUTE_FAIL(recompute, "%s: was packed from another source than %s", recompute->where,
                        uqff_model_path(recompute->source));

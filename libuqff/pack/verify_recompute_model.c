@@ -31,7 +31,7 @@ static enum uqff_code add_model_module(struct recompute *recompute, const struct
     expected.what = info->name;
     struct slab_target target;
     enum uqff_code code = uqff_recompute_expect(recompute, &expected, &target, err);
-    return code == UQFF_OK ? slab_job_module(recompute->job, module, stored->type, &target, err)
+    return code == UQFF_OK ? uqff_slab_job_module(recompute->job, module, stored->type, &target, err)
                            : code;
 }
 
@@ -57,7 +57,7 @@ static enum uqff_code add_model_residual(struct recompute *recompute,
     };
     struct slab_target target;
     enum uqff_code code = uqff_recompute_expect(recompute, &expected, &target, err);
-    return code == UQFF_OK ? slab_job_tensor(recompute->job, source, &target, err) : code;
+    return code == UQFF_OK ? uqff_slab_job_tensor(recompute->job, source, &target, err) : code;
 }
 
 enum uqff_code uqff_verify_recompute_model(struct verify *verify, const struct uqff_model *model,
