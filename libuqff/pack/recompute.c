@@ -144,7 +144,7 @@ enum uqff_code uqff_recompute_begin(struct recompute *recompute, struct verify *
         .source = verify->options->recompute,
         .where = where,
     };
-    enum uqff_code code = slab_job_new(recompute->source, digests, &recompute->job, err);
+    enum uqff_code code = uqff_slab_job_new(recompute->source, digests, &recompute->job, err);
     return code == UQFF_OK ? list_tensors(recompute, err) : code;
 }
 
@@ -161,7 +161,7 @@ enum uqff_code uqff_recompute_plan(const struct recompute *recompute, struct uqf
     plan->options.format = UQFF_PACK_UQFF;
     plan->options.default_quant = NULL;
     plan->options.allow_requantize = true;
-    return pack_plan_importance(plan, err);
+    return uqff_pack_plan_importance(plan, err);
 }
 
 void uqff_recompute_plan_end(struct uqff_pack_plan *plan) {
@@ -180,11 +180,11 @@ enum uqff_code uqff_recompute_run(struct recompute *recompute, const struct uqff
     for (size_t i = 0; plan->importance != NULL && i < uqff_model_module_count(plan->model); i++) {
         const struct uqff_model_module *module = uqff_model_module(plan->model, i);
         if (plan->importance[i] != NULL) {
-            slab_job_importance(recompute->job, i, plan->importance[i],
+            uqff_slab_job_importance(recompute->job, i, plan->importance[i],
                                 module->rank == 3 ? module->shape[0] : 1);
         }
     }
-    enum uqff_code code = slab_job_run(recompute->job, &options, recompute->verify->progress, err);
+    enum uqff_code code = uqff_slab_job_run(recompute->job, &options, recompute->verify->progress, err);
     if (code == UQFF_OK) {
         report(recompute);
     }
@@ -192,7 +192,7 @@ enum uqff_code uqff_recompute_run(struct recompute *recompute, const struct uqff
 }
 
 void uqff_recompute_end(struct recompute *recompute) {
-    slab_job_free(recompute->job);
+    uqff_slab_job_free(recompute->job);
     uqff_free(recompute->expected);
     uqff_arena_free(&recompute->arena);
 }
