@@ -181,10 +181,11 @@ enum uqff_code uqff_recompute_run(struct recompute *recompute, const struct uqff
         const struct uqff_model_module *module = uqff_model_module(plan->model, i);
         if (plan->importance[i] != NULL) {
             uqff_slab_job_importance(recompute->job, i, plan->importance[i],
-                                module->rank == 3 ? module->shape[0] : 1);
+                                     module->rank == 3 ? module->shape[0] : 1);
         }
     }
-    enum uqff_code code = uqff_slab_job_run(recompute->job, &options, recompute->verify->progress, err);
+    enum uqff_code code =
+        uqff_slab_job_run(recompute->job, &options, recompute->verify->progress, err);
     if (code == UQFF_OK) {
         report(recompute);
     }

@@ -31,8 +31,9 @@ static enum uqff_code add_model_module(struct recompute *recompute, const struct
     expected.what = info->name;
     struct slab_target target;
     enum uqff_code code = uqff_recompute_expect(recompute, &expected, &target, err);
-    return code == UQFF_OK ? uqff_slab_job_module(recompute->job, module, stored->type, &target, err)
-                           : code;
+    return code == UQFF_OK
+               ? uqff_slab_job_module(recompute->job, module, stored->type, &target, err)
+               : code;
 }
 
 /* Tensors that are no modules are compared where both have them in the same type. */

@@ -1,4 +1,6 @@
 /* Verification of files: digests, values, scales, recomputation. */
+#include <unistd.h>
+
 #include "unit/test_verify_made.h"
 
 static const char *const three[] = {"q4_k_m", "q8_0", "q8_1"};
@@ -26,6 +28,29 @@ static void test_clean(void **state) {
     assert_passes(file, .strict = true, .recompute = model);
     assert_string_equal(found.text, "");
     assert_passes(folder, .strict = true);
+    uqff_model_close(model);
+}
+
+/* A shard set with compressed side files; any of its shards names it. */
+static void test_shards(void **state) {
+    (void)state;
+    char file[600];
+    write_small();
+    assert_int_equal(mkdir(in_folder("out"), 0777), 0);
+    snprintf(file, sizeof file, "%s", in_folder("out/small.uqff"));
+    struct uqff_model *model = must_open(folder);
+    struct uqff_pack_options wanted = pack_options(three, COUNT(three), file);
+    wanted.max_shard = 400000;
+    wanted.compress_assets = true;
+    pack(model, &wanted);
+    assert_passes(in_folder("out"), .strict = true, .recompute = model, .pack = &wanted);
+    assert_string_equal(found.text, "");
+    assert_passes(in_folder("out/small-1.uqff"), .strict = true);
+    assert_int_equal(unlink(in_folder("out/small-1.uqff")), 0);
+    struct uqff_error err;
+    bool passed = true;
+    assert_int_not_equal(
+        uqff_verify(in_folder("out/small-0.uqff"), NULL, NULL, NULL, &passed, &err), UQFF_OK);
     uqff_model_close(model);
 }
 
@@ -295,6 +320,7 @@ static void test_out_of_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_clean, enter_folder),
+        cmocka_unit_test_setup(test_shards, enter_folder),
         cmocka_unit_test_setup(test_damage, enter_folder),
         cmocka_unit_test_setup(test_other_source, enter_folder),
         cmocka_unit_test_setup(test_recipe_of_a_variant, enter_folder),

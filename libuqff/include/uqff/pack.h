@@ -109,22 +109,24 @@ struct uqff_metadata_pair {
 
 struct uqff_pack_options {
     enum uqff_pack_format format;
-    const char *output; /* file or directory; NULL: <model name>.uqff or <model name>-UQFF here */
+    /* UQFF: a file that ends in .uqff, or a directory that is there, for <model name>.uqff in it.
+     * MISTRALRS: a directory, made if need be. NULL: <model name>.uqff or <model name>-UQFF here. */
+    const char *output;
     const char *const *quants;
     size_t quant_count;
     const char *default_quant; /* one of the quants; NULL: the first that mistral.rs can load */
-    bool sidecars;             /* also write what mistral.rs wants beside the file */
+    bool sidecars; /* also write what mistral.rs wants beside the file; takes a default variant */
     bool compress_assets;
-    const char *imatrix; /* path, or NULL */
+    const char *imatrix; /* path, or NULL; what it lacks, or has as zeros, weighs 1, with a warning */
     const char *const *include_weights, *const *exclude_weights; /* filters of its entries */
     size_t include_count, exclude_count;
     struct uqff_recipe_options recipe;
     unsigned alignment;  /* 0: 64 */
     uint64_t max_shard;  /* 0: no limit */
-    uint64_t memory;     /* bytes of slabs; 0: 256 MiB */
+    uint64_t memory;     /* bytes that slabs and conversions take at most; 0: 256 MiB */
     unsigned threads;    /* 0: all available */
     bool allow_requantize, allow_nonfinite, overwrite;
-    const struct uqff_metadata_pair *metadata; /* --set */
+    const struct uqff_metadata_pair *metadata; /* --set; keys of "uqff." are refused */
     size_t metadata_count;
     const struct uqff_warner *warner;
 };
@@ -133,7 +135,9 @@ struct uqff_pack_plan;
 
 /* Decides everything: types, sizes, offsets, file names. No weight is read, nothing is written. The
  * model and all that the options point to must outlive the plan. Refuses an output that is an input
- * (UQFF_E_IS_INPUT) or exists (UQFF_E_EXISTS) unless `overwrite`. */
+ * (UQFF_E_IS_INPUT) or exists (UQFF_E_EXISTS) unless `overwrite`; a quantized source that would become
+ * another type unless `allow_requantize` (UQFF_E_ARGUMENT; the same type is copied); an importance
+ * vector of another length (UQFF_E_SHAPE); a default that mistral.rs cannot load (UQFF_E_TYPE). */
 UQFF_API enum uqff_code uqff_pack_plan_new(const struct uqff_model *model,
                                            const struct uqff_pack_options *options,
                                            struct uqff_pack_plan **out,
@@ -166,7 +170,9 @@ UQFF_API uint64_t uqff_pack_plan_residual_bytes(const struct uqff_pack_plan *pla
 UQFF_API uint64_t uqff_pack_plan_asset_bytes(const struct uqff_pack_plan *plan);
 
 /* Reads every source row once, encodes it as every type that an output needs, and publishes all outputs
- * when they are complete. On failure nothing is left behind. */
+ * when they are complete. On failure nothing is left behind. UQFF_E_NONFINITE names the tensor and the
+ * first element, unless `allow_nonfinite`, which makes it a warning; so does a value that becomes
+ * infinite as F16. UQFF_E_CHANGED when the source was modified meanwhile. A plan runs once. */
 UQFF_API enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan,
                                       const struct uqff_progress *progress,
                                       struct uqff_error *err) UQFF_MUST_CHECK;
@@ -187,7 +193,11 @@ struct uqff_export_options {
     bool overwrite;
     const struct uqff_warner *warner;
 };
-/* Exports the variant that `model` shows. */
+/* Exports the variant that `model` shows. Decoded: modules and biases become `dtype`, residual tensors
+ * stay as they are, and config.json tells the type. Experts that the architecture's checkpoints keep
+ * apart get their own tensors again ("….experts.3.w1.weight"), which the module's type in a stack had
+ * put together; where the architecture table knows none, or is not known, the stack stays one tensor
+ * "<module>.weight". `max_shard` cuts model-0000N-of-0000M.safetensors, with their index. */
 UQFF_API enum uqff_code uqff_export(const struct uqff_model *model,
                                     const struct uqff_export_options *options,
                                     const struct uqff_progress *progress,
@@ -200,7 +210,9 @@ struct uqff_variants_edit {
     const char *const *drop; /* variants to drop */
     size_t drop_count;
     const char *default_variant;          /* NULL: keep, or as a fresh pack would choose */
-    const struct uqff_pack_options *pack; /* recipe options, memory, threads for `add`; may be NULL */
+    /* Recipe options, imatrix, memory and threads for `add`; NULL when nothing is added. The imatrix must
+     * be the one that the file was packed with. */
+    const struct uqff_pack_options *pack;
 };
 /* Rewrites a multi-quant file with other variants: the bytes that a fresh pack with these variants
  * would give. The old file is replaced only when the new one is complete. `from` must be the model that
