@@ -94,6 +94,7 @@ struct cli {
     unsigned columns;          /* of the terminal, or 80 */
 
     const char *file;     /* the input that an error is about, for --json */
+    enum uqff_code told;  /* an error that was printed while the command went on */
     bool answer_no;       /* the command ran, and its answer is no: exit code 1 */
     struct list warnings; /* under --json: they go into the document */
 };

@@ -195,15 +195,19 @@ void json_list(cJSON *parent, const char *key, struct uqff_buffer *items) {
     json_raw_buffer(parent, key, &text);
 }
 
-cJSON *json_document(const struct cli *cli) {
+cJSON *json_document_of(const char *schema) {
     cJSON_Hooks hooks = {uqff_alloc, uqff_free};
     cJSON_InitHooks(&hooks);
     failed = false;
     cJSON *document = cJSON_CreateObject();
-    char schema[64];
-    snprintf(schema, sizeof schema, "uqff.%s/1", cli->command->name);
     json_text(document, "schema", schema);
     return document;
+}
+
+cJSON *json_document(const struct cli *cli) {
+    char schema[64];
+    snprintf(schema, sizeof schema, "uqff.%s/1", cli->command->name);
+    return json_document_of(schema);
 }
 
 enum uqff_code json_render(cJSON *document, struct uqff_buffer *out, struct uqff_error *err) {

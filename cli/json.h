@@ -13,6 +13,7 @@ void json_quote(struct uqff_buffer *out, const void *bytes, size_t n);
 
 /* A document of the command that runs: {"schema":"uqff.<command>/1", ...}. */
 cJSON *json_document(const struct cli *cli);
+cJSON *json_document_of(const char *schema);
 /* Adds "warnings", prints the document on one line, and frees it. UQFF_E_MEMORY when building it
  * had failed anywhere. */
 enum uqff_code json_print(struct cli *cli, cJSON *document, struct uqff_error *err) UQFF_MUST_CHECK;

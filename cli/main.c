@@ -168,7 +168,9 @@ int main(int argc, char **argv) {
     struct uqff_error err = {UQFF_OK, UQFF_NO_OFFSET, ""};
     output_setup(&cli);
     enum uqff_code code = dispatch(&cli, argc, argv, &err);
-    int status = cli.answer_no ? EXIT_NO : EXIT_OK;
+    int status = cli.told != UQFF_OK ? output_exit_code(cli.told)
+                 : cli.answer_no     ? EXIT_NO
+                                     : EXIT_OK;
     if (code == UQFF_OK) {
         code = output_finish(&err);
     } else if (output_finish(NULL) != UQFF_OK) {
@@ -177,6 +179,9 @@ int main(int argc, char **argv) {
     }
     if (code != UQFF_OK) {
         cli.json = cli.json || wants_json(argc, argv);
+        if (code == UQFF_E_EXISTS) {
+            strncat(err.text, "; --force overwrites it", sizeof err.text - strlen(err.text) - 1);
+        }
         output_error(&cli, code, &err);
         status = output_exit_code(code);
     }

@@ -4,7 +4,7 @@
 
 #include "command.h"
 
-enum { TABLE_COLUMNS = 24 };
+enum { TABLE_COLUMNS = 160 };
 
 enum align { ALIGN_LEFT, ALIGN_RIGHT };
 

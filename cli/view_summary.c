@@ -75,7 +75,10 @@ static enum uqff_code print_types(const struct view *view, struct uqff_error *er
     /* A module that lies here in several encodings is one weight. */
     table_text(&table, output_count(text, view->weights));
     table_size(&table, bytes);
-    table_text(&table, output_bits(text, bytes, view->weights));
+    /* Several encodings of one weight have no bits a weight in common. */
+    const bool several = view->container != NULL && view->variant == UQFF_NONE &&
+                         uqff_container_variant_count(view->container) > 1;
+    table_text(&table, several ? "" : output_bits(text, bytes, view->weights));
     return table_print(&table, view->cli, 0, err);
 }
 

@@ -1,0 +1,219 @@
+/* uqff pack: quantizations of a model. */
+#include "cmd.h"
+
+#include <string.h>
+
+#include "output.h"
+#include "pack_report.h"
+#include "progress.h"
+#include "recipe.h"
+
+struct values {
+    struct list quants;
+    const char *output, *default_quant;
+    unsigned format;
+    bool sidecars, compress_assets, dry_run, allow_requantize, allow_nonfinite;
+    struct recipe_values recipe;
+    struct list metadata; /* KEY=VALUE */
+    uint64_t align, max_shard, memory;
+};
+
+#define AT(member) offsetof(struct values, member)
+
+static const struct option options[] = {
+    {"quant", 'q', "QUANT[,QUANT…]", OPTION_COMMAS, AT(quants), COMPLETE_QUANT, NULL,
+     "what to make; repeatable"},
+    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_FILE, "the model's name, here",
+     "file NAME.uqff, or a directory"},
+    {"format", 0, "uqff|mistralrs", OPTION_CHOICE, AT(format), COMPLETE_NONE, "uqff",
+     "one multi-quant file, or a directory as mistral.rs wants it"},
+    {"default", 0, "QUANT", OPTION_TEXT, AT(default_quant), COMPLETE_QUANT,
+     "the first that mistral.rs can load", "the variant that a reader takes when none is named"},
+    {"sidecars", 0, NULL, OPTION_FLAG, AT(sidecars), COMPLETE_NONE, NULL,
+     "also write, beside the file, what mistral.rs wants there"},
+    {"compress-assets", 0, NULL, OPTION_FLAG, AT(compress_assets), COMPLETE_NONE, NULL,
+     "deflate tokenizer and other side files within the file"},
+    RECIPE_OPTIONS(struct values, recipe),
+    {"align", 0, "N", OPTION_COUNT, AT(align), COMPLETE_NONE, "64",
+     "weights begin at multiples of N bytes: a power of two up to 4096"},
+    {"max-shard", 0, "SIZE", OPTION_SIZE, AT(max_shard), COMPLETE_NONE, "none",
+     "largest file; what is larger is cut into shards"},
+    {"memory", 0, "SIZE", OPTION_SIZE, AT(memory), COMPLETE_NONE, "256M",
+     "memory for weights in work"},
+    {"set", 0, "KEY=VALUE", OPTION_LIST, AT(metadata), COMPLETE_NONE, NULL,
+     "put an entry into the file's metadata; repeatable"},
+    {"allow-requantize", 0, NULL, OPTION_FLAG, AT(allow_requantize), COMPLETE_NONE, NULL,
+     "take a source that is quantized already, with the loss that this means"},
+    {"allow-nonfinite", 0, NULL, OPTION_FLAG, AT(allow_nonfinite), COMPLETE_NONE, NULL,
+     "take a source that holds NaN or infinity"},
+    {"dry-run", 0, NULL, OPTION_FLAG, AT(dry_run), COMPLETE_NONE, NULL,
+     "print the plan (types, reasons, sizes) and write nothing"},
+    {0},
+};
+
+static const struct positional positionals[] = {
+    {"MODEL", false, false, COMPLETE_FILE, "what to quantize; see \"uqff help uqff\""},
+    {0},
+};
+
+static const char *const description[] = {
+    "Makes all quantizations that are asked for from one read of the source. By default they go "
+    "into "
+    "one multi-quant file, in which each tensor that several of them share lies once, together "
+    "with the "
+    "tensors that are not quantized, the configuration and the tokenizer.",
+    "What --tensor-type and --output-type say goes before the recipe. A tensor whose rows do not "
+    "fit the "
+    "blocks of its type takes another one, as llama.cpp or mistral.rs would choose; --dry-run "
+    "tells "
+    "which and why, and --no-fallback makes it an error.",
+    "An output appears under its name only when it is complete and has been checked by reading it "
+    "again. The same source, recipes and version of uqff give the same bytes, whatever the machine "
+    "and "
+    "the number of threads.",
+    "Quiet is --quiet here: -q names the quants.",
+    NULL,
+};
+
+static const char *const json[] = {
+    "    schema        \"uqff.pack/1\"\n"
+    "    path          the model\n"
+    "    dry_run       true when nothing was written\n"
+    "    format        \"uqff\" or \"mistralrs\"\n"
+    "    files         [{path, bytes}]\n"
+    "    variants      [{name, recipe, type, default, weights, bytes, fallbacks}]\n"
+    "    shared_bytes  bytes of weights that several variants share, once\n"
+    "    residual_bytes, asset_bytes\n"
+    "    modules       with --dry-run: [{name, gguf_name, source_type, shape,\n"
+    "                  choices: [{variant, type, wanted, why, bytes}]}]\n"
+    "    warnings      [text]",
+    "why is one of base, mixture, promotion, rule, fallback; only with fallback do type and wanted "
+    "differ.",
+    NULL,
+};
+
+static const struct example examples[] = {
+    {"uqff pack testdata/storyteller -q q4_k_m,q6_k,q8_0 -o storyteller.uqff",
+     "Three quantizations in one file:"},
+    {"uqff pack testdata/storyteller -q q4_k_m --imatrix testdata/storyteller/imatrix.gguf "
+     "--dry-run",
+     "What a recipe would do:"},
+    {"uqff pack testdata/storyteller -q q4k,q8_0 --format mistralrs -o storyteller-UQFF",
+     "A directory for mistral.rs:"},
+    {"uqff pack testdata/storyteller -q q4_k_m --tensor-type 'attn_v=q8_0' -o storyteller-v8.uqff",
+     "Better values for attention:"},
+    {0},
+};
+
+static enum uqff_code parse_metadata(struct cli *cli, const struct list *texts,
+                                     struct uqff_pack_options *out, struct uqff_error *err) {
+    struct uqff_metadata_pair *pairs = uqff_arena_array(&cli->arena, texts->count, sizeof *pairs);
+    if (pairs == NULL) {
+        return uqff_fail_memory(err);
+    }
+    for (size_t i = 0; i < texts->count; i++) {
+        const char *equals = strchr(texts->items[i], '=');
+        if (equals == NULL || equals == texts->items[i]) {
+            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                             "option '--set': found '%.200s', expected KEY=VALUE", texts->items[i]);
+        }
+        pairs[i].key =
+            uqff_arena_copy(&cli->arena, texts->items[i], (size_t)(equals - texts->items[i]));
+        pairs[i].value = equals + 1;
+        if (pairs[i].key == NULL) {
+            return uqff_fail_memory(err);
+        }
+    }
+    out->metadata = pairs;
+    out->metadata_count = texts->count;
+    return UQFF_OK;
+}
+
+static enum uqff_code pack_options(struct cli *cli, const struct values *values,
+                                   const struct uqff_warner *warner, struct uqff_pack_options *out,
+                                   struct uqff_error *err) {
+    if (values->quants.count == 0) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "pack: -q QUANT is missing, for instance -q q4_k_m");
+    }
+    if (values->align > 4096) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "option '--align': found %llu, expected at most 4096",
+                         (unsigned long long)values->align);
+    }
+    enum uqff_code code = recipe_check_quants(&values->quants, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    *out = (struct uqff_pack_options){
+        .format = values->format == 2 ? UQFF_PACK_MISTRALRS : UQFF_PACK_UQFF,
+        .output = values->output,
+        .quants = values->quants.items,
+        .quant_count = values->quants.count,
+        .default_quant = values->default_quant,
+        .sidecars = values->sidecars,
+        .compress_assets = values->compress_assets,
+        .alignment = (unsigned)values->align,
+        .max_shard = values->max_shard,
+        .memory = values->memory,
+        .threads = (unsigned)cli->threads,
+        .allow_requantize = values->allow_requantize,
+        .allow_nonfinite = values->allow_nonfinite,
+        /* A plan harms nothing, whatever is there already. */
+        .overwrite = cli->force || values->dry_run,
+        .warner = warner,
+    };
+    code = recipe_apply(cli, &values->recipe, out, err);
+    return code == UQFF_OK ? parse_metadata(cli, &values->metadata, out, err) : code;
+}
+
+static enum uqff_code run_plan(struct cli *cli, struct uqff_pack_plan *plan,
+                               struct uqff_error *err) {
+    struct progress state;
+    const struct uqff_progress progress = progress_begin(&state, cli);
+    enum uqff_code code = uqff_pack_run(plan, &progress, err);
+    progress_end(&state);
+    return code;
+}
+
+static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
+    const struct values *values = arguments;
+    const struct uqff_warner warner = output_warner(cli);
+    struct uqff_pack_options pack;
+    struct uqff_model *model = NULL;
+    struct uqff_pack_plan *plan = NULL;
+    enum uqff_code code = pack_options(cli, values, &warner, &pack, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    const struct uqff_model_options open = {.warner = &warner};
+    cli->file = cli->arguments.items[0];
+    code = uqff_model_open(cli->file, &open, &model, err);
+    if (code == UQFF_OK) {
+        code = uqff_pack_plan_new(model, &pack, &plan, err);
+    }
+    if (code == UQFF_OK && !values->dry_run) {
+        code = run_plan(cli, plan, err);
+    }
+    if (code == UQFF_OK) {
+        const struct pack_report report = {cli, model, plan, &pack, values->dry_run};
+        code = pack_report_print(&report, err);
+    }
+    uqff_pack_plan_free(plan);
+    if (model != NULL) {
+        uqff_model_close(model);
+    }
+    return code;
+}
+
+const struct command command_pack = {
+    .name = "pack",
+    .summary = "Make quantizations of a model",
+    .positionals = positionals,
+    .options = options,
+    .values_size = sizeof(struct values),
+    .description = description,
+    .json = json,
+    .examples = examples,
+    .run = run,
+};
