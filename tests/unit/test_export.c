@@ -291,6 +291,33 @@ static void test_edit_shards(void **state) {
     assert_true(count_files(folder) > before);
 }
 
+/* One importance matrix for all of a file. */
+static void test_edit_importance(void **state) {
+    (void)state;
+    struct uqff_error err;
+    char folder[512], edited[600], fresh[600], imatrix[512];
+    make_directory(folder, "weighted");
+    snprintf(edited, sizeof edited, "%s/m.uqff", folder);
+    make_directory(folder, "weighted-fresh");
+    snprintf(fresh, sizeof fresh, "%s/m.uqff", folder);
+    snprintf(imatrix, sizeof imatrix, "%s", test_data("storyteller/imatrix.gguf"));
+    static const char *const both[] = {"q4_k_s", "q5_0"};
+    struct uqff_pack_options options = pack_options(edited, both, 1);
+    options.imatrix = imatrix;
+    pack(test_data("storyteller"), &options);
+    options.output = fresh;
+    options.quant_count = 2;
+    pack(test_data("storyteller"), &options);
+    struct uqff_model *model = open_model(test_data("storyteller"));
+    struct uqff_variants_edit edit = {.add = &both[1], .add_count = 1, .from = model};
+    assert_fails(uqff_variants_rewrite(edited, &edit, NULL, &err), UQFF_E_DIGEST, &err,
+                 "importance matrix");
+    edit.pack = &options;
+    assert_ok(uqff_variants_rewrite(edited, &edit, NULL, &err), &err);
+    assert_same_file(edited, fresh);
+    uqff_model_close(model);
+}
+
 static void test_edit_refusals(void **state) {
     (void)state;
     struct uqff_error err;
@@ -335,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_decoded_values),
         cmocka_unit_test(test_edits),
         cmocka_unit_test(test_edit_shards),
+        cmocka_unit_test(test_edit_importance),
         cmocka_unit_test(test_edit_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,8 +210,8 @@ struct uqff_variants_edit {
     const char *const *drop; /* variants to drop */
     size_t drop_count;
     const char *default_variant;          /* NULL: keep, or as a fresh pack would choose */
-    /* Recipe options, imatrix, memory and threads for `add`; NULL when nothing is added. The imatrix must
-     * be the one that the file was packed with. */
+    /* Recipe options, imatrix, memory and threads for `add`; may be NULL. The imatrix must be the one that
+     * the file was packed with. */
     const struct uqff_pack_options *pack;
 };
 /* Rewrites a multi-quant file with other variants: the bytes that a fresh pack with these variants
