@@ -144,7 +144,7 @@ static enum uqff_code describe(struct grouping *g, struct module *module, struct
                 return uqff_fail_memory(err);
             }
         }
-        if ((match.rule->flags & RULE_ROTATED) != 0) {
+        if ((match.rule->flags & RULE_ROTATED) != 0 && !model->config.rotary_adjacent) {
             uint64_t kv =
                 model->config.kv_heads != 0 ? model->config.kv_heads : model->config.heads;
             info->gguf_heads = info->role == UQFF_ROLE_ATTN_K ? kv : model->config.heads;
@@ -365,6 +365,10 @@ enum uqff_code uqff_model_group(struct uqff_model *model, struct uqff_error *err
     }
     code = code != UQFF_OK ? code : make_modules(&g, err);
     code = code != UQFF_OK ? code : collect_residual(model, err);
+    if (code == UQFF_OK && model->module_count == 0) {
+        uqff_warn(&model->warner, "%s: none of its %zu tensors is a quantizable module",
+                  model->path, model->tensor_count);
+    }
     uqff_free(g.claims);
     return code;
 }

@@ -405,6 +405,29 @@ static void matches_whole_names_only(void **state) {
     assert_false(uqff_model_match_hf(arch, longest, &match));
 }
 
+static void names_single_experts(void **state) {
+    (void)state;
+    static const struct {
+        const char *arch, *module, *expected;
+    } names[] = {
+        {"mixtral", "model.layers.3.block_sparse_moe.experts.up_proj",
+         "model.layers.3.block_sparse_moe.experts.7.w3"},
+        {"qwen3_moe", "model.layers.0.mlp.experts.down_proj",
+         "model.layers.0.mlp.experts.7.down_proj"},
+        {"gpt_oss", "model.layers.0.mlp.experts.down_proj", ""},
+        {"llama", "model.layers.0.mlp.down_proj", ""},
+        {"mixtral", "lm_head", ""},
+        {NULL, "model.layers.0.mlp.experts.down_proj", ""},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[128] = "";
+        const struct uqff_arch *arch = uqff_arch_find(names[i].arch);
+        size_t n = uqff_arch_expert_name(arch, names[i].module, 7, name, sizeof name);
+        assert_int_equal(n, strlen(names[i].expected));
+        assert_string_equal(name, names[i].expected);
+    }
+}
+
 static void guesses_layers(void **state) {
     (void)state;
     assert_int_equal(uqff_model_guess_layer("model.layers.5.mlp.up_proj"), 5);
@@ -424,6 +447,7 @@ int main(void) {
         cmocka_unit_test(takes_roles_from_gguf_names),
         cmocka_unit_test(reads_numbers_exactly),
         cmocka_unit_test(matches_whole_names_only),
+        cmocka_unit_test(names_single_experts),
         cmocka_unit_test(guesses_layers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

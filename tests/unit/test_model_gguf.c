@@ -68,9 +68,9 @@ static const char *build(const struct key *keys, size_t key_count, const struct 
         put_key(&b, keys[i].name, keys[i].kind);
         if (keys[i].kind == UQFF_GGUF_STRING) {
             put_string(&b, keys[i].text);
-        } else if (keys[i].kind == UQFF_GGUF_U32) {
-            put_u32(&b, keys[i].number);
-        } else if (keys[i].kind == UQFF_GGUF_I32) {
+        } else if (keys[i].kind == UQFF_GGUF_U16) {
+            put_number(&b, keys[i].number, 2);
+        } else if (keys[i].kind == UQFF_GGUF_U32 || keys[i].kind == UQFF_GGUF_I32) {
             put_u32(&b, keys[i].number);
         } else {
             put_f32(&b, keys[i].real);
@@ -257,6 +257,33 @@ static void refuses_heads_that_do_not_fit(void **state) {
         UQFF_E_SHAPE, &err, "blk.0.attn_q.weight");
     assert_fails(uqff_model_open(build(llama, 1, odd, 1, false), &quiet, &model, &err),
                  UQFF_E_FIELD, &err, "head count");
+}
+
+static void opens_split_sets(void **state) {
+    (void)state;
+    static const char *const names[] = {"tiny-00001-of-00002.gguf", "tiny-00002-of-00002.gguf"};
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct key keys[] = {
+            {"split.no", UQFF_GGUF_U16, i, NULL, 0},
+            {"split.count", UQFF_GGUF_U16, 2, NULL, 0},
+            {"split.tensors.count", UQFF_GGUF_I32, 2, NULL, 0},
+            TEXT("general.architecture", "llama"),
+        };
+        const char *path = build(keys, i == 0 ? 4 : 3, &llama_tensors[i], 1, false);
+        assert_int_equal(rename(path, scratch_file(names[i])), 0);
+    }
+    struct uqff_model *model;
+    struct uqff_error err;
+    float values[32];
+    assert_ok(uqff_model_open(scratch_file(names[0]), &quiet, &model, &err), &err);
+    assert_string_equal(uqff_model_name(model), "tiny");
+    assert_int_equal(uqff_model_tensor_count(model), 2);
+    assert_true(uqff_model_is_input(model, scratch_file(names[1])));
+    assert_ok(uqff_model_read_rows(model, uqff_model_find_tensor(model, "output_norm.weight"), 0, 1,
+                                   values, &err),
+              &err);
+    assert_true(values[31] == 31);
+    uqff_model_close(model);
 }
 
 /* ---- other architectures --------------------------------------------------------------------- */
@@ -519,6 +546,7 @@ int main(void) {
         cmocka_unit_test(maps_llama),
         cmocka_unit_test(undoes_the_permutation),
         cmocka_unit_test(refuses_heads_that_do_not_fit),
+        cmocka_unit_test(opens_split_sets),
         cmocka_unit_test(maps_mixtral),
         cmocka_unit_test(shifts_gemma_norms),
         cmocka_unit_test(tells_deepseek_apart),

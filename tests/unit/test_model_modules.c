@@ -280,6 +280,7 @@ static void keeps_what_no_weight_can_be(void **state) {
     assert_int_equal(uqff_model_module_count(model), 0);
     assert_int_equal(uqff_model_residual_count(model), 4);
     assert_non_null(strstr(warnings, "up_proj.weight' has type I8"));
+    assert_non_null(strstr(warnings, "none of its 4 tensors"));
     uqff_model_close(model);
 }
 

@@ -370,8 +370,9 @@ static void takes_dense_modules_from_the_residual(void **state) {
     };
     struct raw raw = {0};
     write_tensors("residual.safetensors", residual, 3);
-    write_text("config.json", "{\"architectures\":[\"LlamaForCausalLM\"],"
-                              "\"_mistralrs_qk_rope_layout\":\"adjacent\"}");
+    write_text("config.json",
+               "{\"architectures\":[\"LlamaForCausalLM\"],"
+               "\"num_attention_heads\":4,\"_mistralrs_qk_rope_layout\":\"adjacent\"}");
     raw_versions(&raw);
     raw_u8(&raw, Q ".weight.format", 1);
     raw_zeros(&raw, Q ".weight", "BF16", "[8,64]", 1024);
@@ -383,6 +384,7 @@ static void takes_dense_modules_from_the_residual(void **state) {
     assert_true(uqff_model_config(model)->rotary_adjacent);
     assert_true(uqff_model_config(model)->tied);
     assert_non_null(strstr(warnings, "as a GGUF has them"));
+    assert_int_equal(module_named(model, Q)->gguf_heads, 0);
     uqff_model_close(model);
     model = must_open(folder);
     assert_int_equal(uqff_model_kind(model), UQFF_MODEL_UQFF);
