@@ -494,7 +494,7 @@ static void survives_failing_allocations(void **state) {
         enum uqff_code code = uqff_model_open(path, &quiet, &model, &err);
         fail_allocation(0);
         if (code == UQFF_OK) {
-            assert_true(n > 20);
+            assert_true(n > 8);
             uqff_model_close(model);
             return;
         }
