@@ -12,17 +12,20 @@
 /* ---- 32 values: Q4_0, Q5_0 ------------------------------------------------------------------ */
 
 /* As signed_maximum in ref/number.h. The ends of the range tell it, but where both are equally far
- * from zero: then the first of the two counts, or +0. */
+ * from zero: then the first of the two counts, or +0. Which end is farther is as good as random, so
+ * that must not be a branch; what is compared is the bits, and one end is positive at least. */
 LANE float signed_maximum_of(struct group g, const float *x) {
     struct range range = group_range(g);
-    float below = -range.min;
-    if (range.max != below) {
-        return range.max > below ? range.max : range.min;
+    if (range.max == -range.min) {
+        if (range.max == 0.0f) {
+            return 0.0f;
+        }
+        return x[__builtin_ctz(group_equal(g, range.max) | group_equal(g, range.min))];
     }
-    if (below == 0.0f) {
-        return 0.0f;
-    }
-    return x[__builtin_ctz(group_equal(g, range.max) | group_equal(g, range.min))];
+    int32_t above = (int32_t)float_bits(range.max);
+    int32_t below = (int32_t)float_bits(-range.min);
+    uint32_t sign = (uint32_t)(above < below) << 31;
+    return bits_float((uint32_t)(above < below ? below : above) | sign);
 }
 
 LANE vb encode_symmetric(const float *x, float nmax, float *d) {

@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 
-uqff_quantize_fn LEVEL(quantize_q2_k), LEVEL(quantize_q4_k), LEVEL(quantize_q5_k);
+uqff_quantize_fn LEVEL(quantize_q2_k), LEVEL(quantize_q3_k), LEVEL(quantize_q4_k),
+    LEVEL(quantize_q5_k), LEVEL(quantize_q6_k);
 
 #endif

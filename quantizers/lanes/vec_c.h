@@ -258,6 +258,12 @@ LANE vb vb_set(int byte) {
     EACH_BYTE(byte);
 }
 
+LANE vb vb_load(const unsigned char *p) {
+    vb result;
+    memcpy(result.v, p, sizeof result.v);
+    return result;
+}
+
 LANE void vb_store(unsigned char *p, vb v) {
     memcpy(p, v.v, sizeof v.v);
 }

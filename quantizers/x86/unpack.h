@@ -183,7 +183,8 @@ LANE float get_f16(const unsigned char *p) {
 
 /* v is no NaN. */
 LANE void put_f16(unsigned char *p, float v) {
-    uqff_store_le16(p, (uint16_t)_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT));
+    __m128i half = _mm_cvtps_ph(_mm_set_ss(v), _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si16(p, half);
 }
 
 /* ---- groups of floats ----------------------------------------------------------------------- */

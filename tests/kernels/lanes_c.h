@@ -10,6 +10,7 @@
 #include "lanes/search.h"
 
 #include "lanes/quantize_minimum.h"
+#include "lanes/quantize_symmetric.h"
 
 #define ROW(TYPE, name) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = {.quantize = LEVEL(quantize_##name)}
 
@@ -17,6 +18,8 @@ static const struct uqff_kernels lanes_c = {
     .type =
         {
             ROW(Q2_K, q2_k),
+            ROW(Q3_K, q3_k),
+            ROW(Q6_K, q6_k),
             ROW(Q4_K, q4_k),
             ROW(Q5_K, q5_k),
         },

@@ -1,0 +1,274 @@
+/*
+ * Q3_K and Q6_K: groups of 16 with a signed scale. The layouts are drawn in ref/. Private to
+ * quantizers/.
+ *
+ * The stages are those of quantize_minimum.h. Only Q3_K with importance has use for more than one
+ * super-block at a time, for the search among its scales.
+ */
+#ifndef UQFF_LANES_QUANTIZE_SYMMETRIC_H
+#define UQFF_LANES_QUANTIZE_SYMMETRIC_H
+
+#include "lanes/groups.h"
+#include "lanes/search.h"
+#include "lanes/search_q3.h"
+#include "lanes/search_qx.h"
+
+enum { SYMMETRIC_LENGTH = 256, SYMMETRIC_GROUPS = 16, SYMMETRIC_GROUP = 16, SYMMETRIC_CHUNK = 8 };
+
+/* What is known of a super-block. Where a group's stored scale is 0, its codes are those of the
+ * search: nearest(iscale * x), but for Q3. */
+struct symmetric_block {
+    const float *x;
+    float scale[SYMMETRIC_GROUPS], iscale[SYMMETRIC_GROUPS];
+    float step[SYMMETRIC_GROUPS]; /* scales as stored */
+};
+
+/* Takes the groups through QX, with given weights. */
+LANE void symmetric_search(struct symmetric_block *b, struct qx_lanes *q, int first, float nmax) {
+    qx_search(q, SYMMETRIC_GROUP, nmax, false);
+    vf_store(b->scale + first, q->scale);
+    vf_store(b->iscale + first, q->iscale);
+}
+
+/* ---- second rounding ------------------------------------------------------------------------ */
+
+/* Eight codes of group g, as uqff_requantize_symmetric() rounds. */
+LANE vi symmetric_codes_8(const struct symmetric_block *b, int g, int i, float nmax) {
+    vf x = vf_load(b->x + i);
+    vf step = vf_set(b->step[g]);
+    vf v = b->step[g] == 0.0f ? vf_mul(vf_set(b->iscale[g]), x) : vf_div(x, step);
+    return vi_add(vf_nearest_int(v, -nmax, nmax - 1.0f), vi_set((int)nmax));
+}
+
+/* Codes of the 32 values from 32k on. */
+LANE vb symmetric_codes(const struct symmetric_block *b, int k, float nmax) {
+    int g = 2 * k;
+    int i = 32 * k;
+    return vb_of_codes(symmetric_codes_8(b, g, i, nmax), symmetric_codes_8(b, g, i + 8, nmax),
+                       symmetric_codes_8(b, g + 1, i + 16, nmax),
+                       symmetric_codes_8(b, g + 1, i + 24, nmax));
+}
+
+/* signed_maximum() of sixteen scales. */
+LANE float largest_scale(const float *scales) {
+    vi magnitude = vi_set(0x7fffffff);
+    vi a = vi_and(vf_bits(vf_load(scales)), magnitude);
+    vi b = vi_and(vf_bits(vf_load(scales + 8)), magnitude);
+    int largest = vi_largest(vi_max(a, b));
+    if (largest == 0) {
+        return 0.0f;
+    }
+    vi below = vi_set(largest - 1);
+    unsigned equal = vm_bits(vi_gt(a, below)) | vm_bits(vi_gt(b, below)) << 8;
+    return scales[__builtin_ctz(equal)];
+}
+
+/* ---- Q6_K ----------------------------------------------------------------------------------- */
+
+LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
+    float largest = largest_scale(b->scale);
+    if (fabsf(largest) < UQFF_GROUP_EPSILON) {
+        memset(y, 0, 210);
+        return;
+    }
+    float iscale = -128.0f / largest;
+    store_f16(y + 208, 1.0f / iscale);
+    vf d = vf_set(load_f16(y + 208));
+    for (int g = 0; g < SYMMETRIC_GROUPS; g += 8) {
+        int32_t s[8];
+        vi code = vf_nearest_int(vf_mul(vf_set(iscale), vf_load(b->scale + g)), -128.0f, 127.0f);
+        vf_store(b->step + g, vf_mul(d, vi_to_float(code)));
+        vi_store(s, code);
+        for (int k = 0; k < 8; k++) {
+            y[192 + g + k] = (unsigned char)s[k];
+        }
+    }
+    const vb nibble = vb_set(0x0f);
+    for (int h = 0; h < 2; h++) {
+        vb q[4], high = vb_set(0);
+        for (int k = 0; k < 4; k++) {
+            q[k] = symmetric_codes(b, 4 * h + k, 32.0f);
+            high = vb_or(high, vb_left(vb_and(vb_right(q[k], 4), vb_set(3)), 2 * k));
+            q[k] = vb_and(q[k], nibble);
+        }
+        vb_store(y + 64 * h, vb_or(q[0], vb_left(q[2], 4)));
+        vb_store(y + 64 * h + 32, vb_or(q[1], vb_left(q[3], 4)));
+        vb_store(y + 128 + 32 * h, high);
+    }
+}
+
+SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
+                               const float *importance) {
+    for (size_t i = 0; i < n; i += SYMMETRIC_LENGTH, y += 210) {
+        struct symmetric_block b = {.x = x + i};
+        for (int first = 0; first < SYMMETRIC_GROUPS; first += 8) {
+            struct qx_lanes q;
+            size_t at = i + (size_t)first * SYMMETRIC_GROUP;
+            load_groups(q.x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+            if (importance) {
+                load_groups(q.w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+            } else {
+                for (int k = 0; k < SYMMETRIC_GROUP; k++) {
+                    q.w[k] = vf_mul(q.x[k], q.x[k]);
+                }
+            }
+            symmetric_search(&b, &q, first, 32.0f);
+        }
+        q6_k_store(&b, y);
+    }
+}
+
+/* ---- Q3_K ----------------------------------------------------------------------------------- */
+
+/* See ref/q3_k.c. */
+LANE void q3_k_pack_scales(unsigned char *y, const uint8_t *s) {
+    for (int k = 0; k < 8; k++) {
+        y[k] = (unsigned char)((s[k] & 0x0f) | (s[k + 8] & 0x0f) << 4);
+    }
+    for (int k = 0; k < 4; k++) {
+        y[8 + k] = (unsigned char)(s[k] >> 4 | s[k + 4] >> 4 << 2 | s[k + 8] >> 4 << 4 |
+                                   s[k + 12] >> 4 << 6);
+    }
+}
+
+/* Scales as small integers, biased by 32, and as they will be read back. */
+LANE void q3_k_store_scales(struct symmetric_block *b, float d, const uint8_t *s,
+                            unsigned char *y) {
+    store_f16(y + 108, d);
+    d = load_f16(y + 108);
+    for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
+        b->step[g] = d * (float)(s[g] - 32);
+    }
+    q3_k_pack_scales(y + 96, s);
+}
+
+LANE void q3_k_store_codes(const vb q[8], unsigned char *y) {
+    vb third = vb_set(0);
+    vb low[2] = {third, third};
+    for (int k = 0; k < 8; k++) {
+        third = vb_or(third, vb_left(vb_and(vb_right(q[k], 2), vb_set(1)), k));
+        low[k / 4] = vb_or(low[k / 4], vb_left(vb_and(q[k], vb_set(3)), k % 4 * 2));
+    }
+    vb_store(y, third);
+    vb_store(y + 32, low[0]);
+    vb_store(y + 64, low[1]);
+}
+
+LANE float q3_k_round_scales(const float *scales, uint8_t *s) {
+    float largest = largest_scale(scales);
+    if (largest == 0.0f) {
+        memset(s, 0, SYMMETRIC_GROUPS);
+        return 0.0f;
+    }
+    float iscale = -32.0f / largest;
+    for (int g = 0; g < SYMMETRIC_GROUPS; g += 8) {
+        int32_t code[8];
+        vf v = vf_mul(vf_set(iscale), vf_load(scales + g));
+        vi_store(code, vf_nearest_int(v, -32.0f, 31.0f));
+        for (int k = 0; k < 8; k++) {
+            s[g + k] = (uint8_t)(code[k] + 32);
+        }
+    }
+    return 1.0f / iscale;
+}
+
+/* The codes of a group that the search left in a lane, as bytes over those of the second rounding.
+ */
+LANE void q3_k_restore(const struct q3_lanes *q, int lane, unsigned char *codes) {
+    for (int i = 0; i < SYMMETRIC_GROUP; i++) {
+        float l[8];
+        vf_store(l, q->l[i]);
+        codes[i] = (unsigned char)((int)l[lane] + 4);
+    }
+}
+
+LANE void q3_k_encode(const float *x, unsigned char *y) {
+    struct q3_lanes q[2];
+    struct symmetric_block b = {.x = x};
+    uint8_t s[SYMMETRIC_GROUPS];
+    load_groups(q[0].x, x, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+    load_groups(q[1].x, x + 128, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+    q3_search(&q[0], &q[1], 4.0f);
+    vf_store(b.scale, q[0].scale);
+    vf_store(b.scale + 8, q[1].scale);
+    q3_k_store_scales(&b, q3_k_round_scales(b.scale, s), s, y);
+    vb codes[8];
+    for (int k = 0; k < 8; k++) {
+        codes[k] = symmetric_codes(&b, k, 4.0f);
+    }
+    for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
+        if (b.step[g] == 0.0f) {
+            unsigned char bytes[32];
+            vb_store(bytes, codes[g / 2]);
+            q3_k_restore(&q[g / 8], g % 8, bytes + g % 2 * 16);
+            codes[g / 2] = vb_load(bytes);
+        }
+    }
+    q3_k_store_codes(codes, y);
+}
+
+/* With importance, super-blocks are the lanes of the search among scales. */
+LANE void q3_k_encode_weighted(const float *x, const float *importance, int blocks,
+                               unsigned char *y) {
+    struct symmetric_block b[SYMMETRIC_CHUNK];
+    struct qx_lanes q;
+    float sigma2[8], scales[8][SYMMETRIC_GROUPS], sum_w[8][SYMMETRIC_GROUPS];
+    vf squares = sums_of_squares(x, SYMMETRIC_LENGTH, blocks, SYMMETRIC_LENGTH);
+    squares = vf_mul(vf_set(2.0f), squares);
+    vf_store(sigma2, vf_div(squares, vf_set((float)SYMMETRIC_LENGTH)));
+    for (int v = 0; v < 2 * blocks; v++) {
+        int at = 128 * v;
+        int first = v % 2 * 8;
+        load_groups(q.x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+        load_groups(q.w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+        vf sum = vf_set(0.0f);
+        for (int i = 0; i < SYMMETRIC_GROUP; i++) {
+            q.w[i] = weigh(q.x[i], q.w[i], vf_set(sigma2[v / 2]));
+            sum = vf_add(sum, q.w[i]);
+        }
+        symmetric_search(&b[v / 2], &q, first, 4.0f);
+        vf_store(scales[v / 2] + first, q.scale);
+        vf_store(sum_w[v / 2] + first, sum);
+    }
+    load_groups(q.x, scales[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
+    load_groups(q.w, sum_w[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
+    qx_search(&q, SYMMETRIC_GROUPS, 32.0f, true);
+    float d[8];
+    int32_t code[SYMMETRIC_GROUPS][8];
+    vf_store(d, q.scale);
+    for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
+        vi_store(code[g], vf_nearest_int(vf_mul(q.iscale, q.x[g]), -32.0f, 31.0f));
+    }
+    for (int k = 0; k < blocks; k++, y += 110) {
+        uint8_t s[SYMMETRIC_GROUPS];
+        vb codes[8];
+        for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
+            s[g] = (uint8_t)(code[g][k] + 32);
+        }
+        b[k].x = x + SYMMETRIC_LENGTH * k;
+        q3_k_store_scales(&b[k], d[k], s, y);
+        for (int c = 0; c < 8; c++) {
+            codes[c] = symmetric_codes(&b[k], c, 4.0f);
+        }
+        q3_k_store_codes(codes, y);
+    }
+}
+
+SIMD void LEVEL(quantize_q3_k)(const float *x, unsigned char *y, size_t n,
+                               const float *importance) {
+    for (size_t i = 0; i < n;) {
+        size_t left = (n - i) / SYMMETRIC_LENGTH;
+        int blocks = left < SYMMETRIC_CHUNK ? (int)left : SYMMETRIC_CHUNK;
+        if (importance) {
+            q3_k_encode_weighted(x + i, importance + i, blocks, y);
+        } else {
+            for (int k = 0; k < blocks; k++) {
+                q3_k_encode(x + i + SYMMETRIC_LENGTH * k, y + 110 * k);
+            }
+        }
+        i += SYMMETRIC_LENGTH * (size_t)blocks;
+        y += 110 * blocks;
+    }
+}
+
+#endif
