@@ -85,8 +85,8 @@ static void add_text(struct report *report, const struct uqff_difference *differ
     const unsigned columns = report->cli->verbose ? 0 : 80;
     char name[2000], a[2000], b[2000], count[32];
     output_cut(name, sizeof name, columns, difference->name, strlen(difference->name));
-    output_cut(a, sizeof a, columns, difference->a, strlen(difference->a));
-    output_cut(b, sizeof b, columns, difference->b, strlen(difference->b));
+    output_shorten(a, sizeof a, columns, difference->a);
+    output_shorten(b, sizeof b, columns, difference->b);
     printf("%s%-8s%s  %s", style(report->cli, STYLE_BOLD), kind_name(difference->kind),
            style_end(report->cli), name);
     if (difference->kind == UQFF_DIFF_VALUES) {

@@ -86,7 +86,7 @@ struct job {
  * ------------------------------------------------------------------------------------- */
 
 static enum uqff_code add_directory(struct cli *cli, const char *path, unsigned depth,
-                                    const char *skip, struct list *files, struct uqff_error *err) {
+                                    struct list *files, struct uqff_error *err) {
     const char **names;
     size_t count;
     enum uqff_code code = uqff_list_directory(path, &cli->arena, &names, &count, err);
@@ -102,20 +102,19 @@ static enum uqff_code add_directory(struct cli *cli, const char *path, unsigned 
         }
         if (uqff_path_is_directory(child)) {
             /* A model's folders are one deep. */
-            code = depth == 0 ? UQFF_OK : add_directory(cli, child, depth - 1, skip, files, err);
-        } else if (skip == NULL || strcmp(child, skip) != 0) {
+            code = depth == 0 ? UQFF_OK : add_directory(cli, child, depth - 1, files, err);
+        } else {
             code = list_append(files, &cli->arena, child, err);
         }
     }
     return code;
 }
 
-static enum uqff_code collect_files(struct cli *cli, const char *skip, struct list *files,
-                                    struct uqff_error *err) {
+static enum uqff_code collect_files(struct cli *cli, struct list *files, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     for (size_t i = 0; i < cli->arguments.count && code == UQFF_OK; i++) {
         const char *path = cli->arguments.items[i];
-        code = uqff_path_is_directory(path) ? add_directory(cli, path, 1, skip, files, err)
+        code = uqff_path_is_directory(path) ? add_directory(cli, path, 1, files, err)
                                             : list_append(files, &cli->arena, path, err);
     }
     return code;
@@ -174,6 +173,20 @@ static enum uqff_code hash_whole(struct job *job, struct uqff_source *source, co
     return code;
 }
 
+/* A manifest that is written anew does not list its old self, and does not replace a file that it
+ * was asked to list. */
+static enum uqff_code check_manifest(const struct job *job, const struct uqff_source *source,
+                                     const char *path, bool *skip) {
+    *skip = job->values->manifest != NULL && uqff_source_is_file(source, job->values->manifest);
+    for (size_t i = 0; *skip && i < job->cli->arguments.count; i++) {
+        if (job->cli->arguments.items[i] == path) {
+            return uqff_fail(job->err, UQFF_E_IS_INPUT, UQFF_NO_OFFSET,
+                             "%s: is a file to be listed, so it cannot be the manifest", path);
+        }
+    }
+    return UQFF_OK;
+}
+
 static enum uqff_code hash_file(struct job *job, const char *path) {
     struct uqff_source *source = NULL;
     const char *name = path;
@@ -182,7 +195,12 @@ static enum uqff_code hash_file(struct job *job, const char *path) {
     if (code == UQFF_OK) {
         code = uqff_source_open(path, &source, job->err);
     }
-    if (code != UQFF_OK) {
+    bool skip = false;
+    if (code == UQFF_OK) {
+        code = check_manifest(job, source, path, &skip);
+    }
+    if (code != UQFF_OK || skip) {
+        uqff_source_close(source);
         return code;
     }
     cJSON *object = NULL;
@@ -331,7 +349,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         code = find_root(&job);
     }
     if (code == UQFF_OK) {
-        code = collect_files(cli, values->manifest, &files, err);
+        code = collect_files(cli, &files, err);
     }
     if (code != UQFF_OK) {
         return code;

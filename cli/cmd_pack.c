@@ -18,6 +18,8 @@ struct values {
     uint64_t align, max_shard, memory;
 };
 
+enum { FORMAT_UNSET, FORMAT_UQFF, FORMAT_MISTRALRS };
+
 #define AT(member) offsetof(struct values, member)
 
 static const struct option options[] = {
@@ -129,6 +131,21 @@ static enum uqff_code parse_metadata(struct cli *cli, const struct list *texts,
     return UQFF_OK;
 }
 
+/* A name of one's own choosing that readers would take for a part of a set is a slip, not bad
+ * input. */
+static enum uqff_code check_output(const struct values *values, struct uqff_error *err) {
+    size_t stem;
+    uint64_t number;
+    const char *name = values->output == NULL ? "" : uqff_path_name(values->output);
+    if (values->format == FORMAT_MISTRALRS || !uqff_shard_name_parse(name, &stem, &number)) {
+        return UQFF_OK;
+    }
+    return uqff_fail(
+        err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+        "option '--output': '%s' reads as shard %llu of '%.*s'; call it '%.*s_%llu.uqff'", name,
+        (unsigned long long)number, (int)stem, name, (int)stem, name, (unsigned long long)number);
+}
+
 static enum uqff_code pack_options(struct cli *cli, const struct values *values,
                                    const struct uqff_warner *warner, struct uqff_pack_options *out,
                                    struct uqff_error *err) {
@@ -142,11 +159,12 @@ static enum uqff_code pack_options(struct cli *cli, const struct values *values,
                          (unsigned long long)values->align);
     }
     enum uqff_code code = recipe_check_quants(&values->quants, err);
+    code = code == UQFF_OK ? check_output(values, err) : code;
     if (code != UQFF_OK) {
         return code;
     }
     *out = (struct uqff_pack_options){
-        .format = values->format == 2 ? UQFF_PACK_MISTRALRS : UQFF_PACK_UQFF,
+        .format = values->format == FORMAT_MISTRALRS ? UQFF_PACK_MISTRALRS : UQFF_PACK_UQFF,
         .output = values->output,
         .quants = values->quants.items,
         .quant_count = values->quants.count,

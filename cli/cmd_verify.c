@@ -103,7 +103,9 @@ static void on_finding(void *context, enum uqff_severity severity, const char *c
     const char *begin = severity == UQFF_FAILURE   ? style(cli, STYLE_RED)
                         : severity == UQFF_WARNING ? style(cli, STYLE_YELLOW)
                                                    : style(cli, STYLE_DIM);
-    printf("%s%s%s: %s (%s)\n", begin, severities[severity], style_end(cli), text, code);
+    char line[2048];
+    printf("%s%s%s: %s (%s)\n", begin, severities[severity], style_end(cli),
+           output_shorten(line, sizeof line, 0, text), code);
 }
 
 static void print_verdict(const struct cli *cli, const char *path, bool passed) {

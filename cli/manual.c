@@ -228,7 +228,7 @@ static void render_see_also(struct renderer *r, const struct command *command) {
 }
 
 void manual_full(struct renderer *r, const struct command *command) {
-    char usage[256], page[64], line[280];
+    char usage[256], page[64];
     usage_line(usage, sizeof usage, command);
     if (command == NULL) {
         r->begin(r, "uqff", "pack, read and verify quantized models");
@@ -242,8 +242,7 @@ void manual_full(struct renderer *r, const struct command *command) {
         r->begin(r, page, summary);
     }
     r->section(r, "SYNOPSIS");
-    snprintf(line, sizeof line, "  %s", usage);
-    r->verbatim(r, line);
+    r->paragraph(r, usage);
     r->section(r, "DESCRIPTION");
     if (command == NULL) {
         r->paragraph(

@@ -87,7 +87,9 @@ void output_error(const struct cli *cli, enum uqff_code code, const struct uqff_
         uqff_buffer_free(&text);
     }
     const char *red = cli->color_err ? "\x1b[31m" : "", *end = cli->color_err ? "\x1b[0m" : "";
-    fprintf(stderr, "%suqff:%s %s", red, end, err->text);
+    char message[UQFF_ERROR_TEXT + 64];
+    fprintf(stderr, "%suqff:%s %s", red, end,
+            output_shorten(message, sizeof message, 0, err->text));
     if (cli->verbose) {
         fprintf(stderr, " (%s", uqff_code_name(code));
         if (err->offset != UQFF_NO_OFFSET) {
@@ -107,9 +109,10 @@ static void warn(void *context, const char *text) {
             return;
         }
     } else if (!cli->quiet) {
+        char line[2048];
         fflush(stdout);
         fprintf(stderr, "%swarning:%s %s\n", cli->color_err ? "\x1b[33m" : "",
-                cli->color_err ? "\x1b[0m" : "", text);
+                cli->color_err ? "\x1b[0m" : "", output_shorten(line, sizeof line, 0, text));
     }
 }
 
@@ -178,34 +181,79 @@ static size_t fit(const char *text, unsigned columns) {
     return good;
 }
 
-const char *output_cut(char *out, size_t capacity, unsigned columns, const void *bytes, size_t n) {
-    size_t whole = uqff_printable(out, capacity, bytes, n);
-    if (whole < capacity && (columns == 0 || fit(out, columns) == whole)) {
-        return out;
-    }
-    /* Room for "… +18 446 744 073 709 551 615 bytes", which is 37 columns at most. */
-    const size_t room = 48;
-    size_t kept = fit(out, columns == 0 ? UINT32_MAX : columns);
-    while (kept > 0 && kept + room > capacity) {
-        kept = fit(out, (unsigned)kept / 2);
-    }
-    /* How many source bytes the kept text stands for: an escape is one byte or one character. */
+/* How many source bytes printable text stands for: an escape is one byte or one character of `raw`.
+ */
+static size_t source_bytes(const char *text, size_t length, const unsigned char *raw, size_t n) {
     size_t source = 0, i = 0;
-    const unsigned char *raw = bytes;
-    while (i < kept) {
-        if (out[i] == '\\' && out[i + 1] == 'u') {
-            i += strcspn(out + i, "}") + 1;
+    while (i < length) {
+        if (text[i] == '\\' && text[i + 1] == 'u') {
+            i += strcspn(text + i, "}") + 1;
             source++;
             while (source < n && (raw[source] & 0xC0) == 0x80) {
                 source++;
             }
         } else {
-            i += out[i] == '\\' ? (out[i + 1] == 'x' ? 4 : 2) : 1;
+            i += text[i] == '\\' ? (text[i + 1] == 'x' ? 4 : 2) : 1;
             source++;
         }
     }
-    char count[32];
-    snprintf(out + kept, capacity - kept, "… +%s bytes", output_count(count, n - source));
+    return source;
+}
+
+/* A line that begins with "::", and "##[" anywhere, are commands to a runner of GitHub Actions.
+ * Their first character is written as an escape, where there is room. */
+static void defuse(char *text, size_t capacity) {
+    size_t length = strlen(text);
+    for (char *at = text; *at != '\0' && length + 4 <= capacity; at++) {
+        const bool command =
+            (at == text && strncmp(at, "::", 2) == 0) || strncmp(at, "##[", 3) == 0;
+        if (command) {
+            const char escape[5] = {'\\', 'x', *at == ':' ? '3' : '2', *at == ':' ? 'a' : '3',
+                                    '\0'};
+            memmove(at + 4, at + 1, strlen(at + 1) + 1);
+            memcpy(at, escape, 4);
+            length += 3;
+            at += 3;
+        }
+    }
+}
+
+/* Room for "… +18 446 744 073 709 551 615 bytes", which is 37 bytes at most. */
+enum { COUNT_ROOM = 48 };
+
+/* The length at which text of `whole` bytes in out[capacity] is cut; `whole` when it is not. */
+static size_t cut_at(const char *out, size_t capacity, size_t whole, unsigned columns) {
+    size_t kept = fit(out, columns == 0 ? UINT32_MAX : columns);
+    if (whole < capacity && kept == whole) {
+        return whole;
+    }
+    while (kept > 0 && kept + COUNT_ROOM > capacity) {
+        kept = fit(out, (unsigned)kept / 2);
+    }
+    return kept;
+}
+
+const char *output_cut(char *out, size_t capacity, unsigned columns, const void *bytes, size_t n) {
+    const size_t whole = uqff_printable(out, capacity, bytes, n);
+    const size_t kept = cut_at(out, capacity, whole, columns);
+    if (kept < whole) {
+        char count[32];
+        output_count(count, n - source_bytes(out, kept, bytes, n));
+        snprintf(out + kept, capacity - kept, "… +%s bytes", count);
+    }
+    defuse(out, capacity);
+    return out;
+}
+
+const char *output_shorten(char *out, size_t capacity, unsigned columns, const char *printable) {
+    const size_t whole = strlen(printable);
+    snprintf(out, capacity, "%s", printable);
+    const size_t kept = cut_at(out, capacity, whole, columns);
+    if (kept < whole) {
+        char count[32];
+        snprintf(out + kept, capacity - kept, "… +%s bytes", output_count(count, whole - kept));
+    }
+    defuse(out, capacity);
     return out;
 }
 

@@ -36,8 +36,12 @@ const char *style(const struct cli *cli, enum style style);
 const char *style_end(const struct cli *cli);
 
 /* Writes bytes from a file into out[capacity] as printable text of at most `columns` columns (0: no
- * limit); what is cut is told as "… +298 812 bytes". Returns out. */
+ * limit); what is cut is told as "… +298 812 bytes". What a CI runner would take for a command of
+ * its own is escaped too. Returns out. */
 const char *output_cut(char *out, size_t capacity, unsigned columns, const void *bytes, size_t n);
+
+/* The same for text that is printable already. */
+const char *output_shorten(char *out, size_t capacity, unsigned columns, const char *printable);
 
 /* "2 884 864" */
 const char *output_count(char out[32], uint64_t n);

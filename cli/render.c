@@ -151,9 +151,21 @@ static void roff_paragraph(struct renderer *r, const char *text) {
 }
 
 static void roff_verbatim(struct renderer *r, const char *text) {
-    uqff_buffer_printf(r->out, ".PP\n.nf\n");
-    roff_text(r->out, text);
-    uqff_buffer_printf(r->out, ".fi\n");
+    uqff_buffer_printf(r->out, ".PP\n.nf\n.RS 4\n");
+    while (*text != '\0') {
+        /* The indent is the page's, not the text's. */
+        for (int i = 0; i < 4 && *text == ' '; i++) {
+            text++;
+        }
+        char line[256];
+        const size_t length = strcspn(text, "\n");
+        const size_t kept = length < sizeof line ? length : sizeof line - 1;
+        memcpy(line, text, kept);
+        line[kept] = '\0';
+        roff_text(r->out, line);
+        text += length + (text[length] == '\n');
+    }
+    uqff_buffer_printf(r->out, ".RE\n.fi\n");
 }
 
 static void roff_item(struct renderer *r, const char *head, const char *text) {

@@ -200,7 +200,6 @@ static enum uqff_code list_set(struct lister *lister) {
     for (size_t i = 0; i < uqff_safetensors_set_count(view->set) && code == UQFF_OK; i++) {
         struct uqff_st_set_tensor entry = uqff_safetensors_set_tensor(view->set, i);
         struct item item = item_of_safetensors(entry.tensor, first_file + entry.file);
-        item.what = view->container != NULL ? "residual" : NULL;
         view->weights += item.elements;
         code = add_item(lister, &item);
     }
@@ -316,6 +315,47 @@ static enum uqff_code list_container(struct lister *lister) {
     return code;
 }
 
+/* The file that a source reads, added to the list when it is new. */
+static enum uqff_code find_file(struct lister *lister, struct uqff_source *source, size_t *out) {
+    const struct view *view = lister->view;
+    const char *name = uqff_source_name(source);
+    for (*out = 0; *out < view->file_count; ++*out) {
+        if (strcmp(view->files[*out].path, name) == 0) {
+            return UQFF_OK;
+        }
+    }
+    return add_file(lister, name, uqff_source_size(source));
+}
+
+/* A plain UQFF set has its residual tensors in a file beside it, which the model reads. */
+static enum uqff_code list_residual_beside(struct lister *lister) {
+    struct view *view = lister->view;
+    enum uqff_code code = UQFF_OK;
+    for (size_t i = 0; i < uqff_model_residual_count(view->model) && code == UQFF_OK; i++) {
+        const size_t index = uqff_model_residual(view->model, i);
+        const struct uqff_tensor *tensor = uqff_model_tensor(view->model, index);
+        struct uqff_source *source;
+        uint64_t offset;
+        if (!uqff_model_tensor_range(view->model, index, &source, &offset)) {
+            continue;
+        }
+        struct item item = {.name = tensor->name,
+                            .name_length = strlen(tensor->name),
+                            .type = uqff_type_name(tensor->type),
+                            .shape = tensor->shape,
+                            .rank = tensor->rank,
+                            .elements = tensor->elements,
+                            .bytes = tensor->bytes,
+                            .offset = offset,
+                            .what = "residual",
+                            .blob = UQFF_NONE};
+        view->weights += item.elements;
+        code = find_file(lister, source, &item.file);
+        code = code == UQFF_OK ? add_item(lister, &item) : code;
+    }
+    return code;
+}
+
 enum uqff_code view_open(struct cli *cli, const char *reference, const char *pattern,
                          struct view *out, struct uqff_error *err) {
     *out = (struct view){.cli = cli, .reference = reference, .variant = UQFF_NONE};
@@ -329,6 +369,9 @@ enum uqff_code view_open(struct cli *cli, const char *reference, const char *pat
     struct lister lister = {out, 0, err};
     if (code == UQFF_OK && out->container != NULL) {
         code = list_container(&lister);
+    }
+    if (code == UQFF_OK && out->model != NULL && out->kind == UQFF_MODEL_UQFF) {
+        code = list_residual_beside(&lister);
     }
     if (code == UQFF_OK && out->gguf != NULL) {
         code = list_gguf(&lister);

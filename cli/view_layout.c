@@ -19,6 +19,9 @@ struct map {
     struct stretch *items;
     size_t count, capacity;
     bool failed;
+    /* A file that the view does not hold open: residual.safetensors beside a plain set. */
+    struct uqff_source *source;
+    struct uqff_safetensors *file;
 };
 
 static void add(struct map *map, uint64_t offset, uint64_t bytes, const char *what,
@@ -114,17 +117,31 @@ static void map_gguf(struct map *map, const struct uqff_gguf *gguf, size_t file)
     }
 }
 
-static void map_file(struct map *map, const struct view *view, size_t file) {
+static enum uqff_code map_file(struct map *map, const struct view *view, size_t file,
+                               struct uqff_error *err) {
+    enum uqff_code code = UQFF_OK;
     if (view->gguf != NULL) {
         map_gguf(map, view->gguf, file);
-        return;
-    }
-    size_t shards = view->container == NULL ? 0 : uqff_container_shard_count(view->container);
-    if (file < shards) {
+    } else if (view->set != NULL) {
+        map_safetensors(map, uqff_safetensors_set_file(view->set, file), false);
+    } else if (file < uqff_container_shard_count(view->container)) {
         map_safetensors(map, uqff_container_shard(view->container, file), true);
     } else {
-        map_safetensors(map, uqff_safetensors_set_file(view->set, file - shards), false);
+        code = uqff_source_open(view->files[file].path, &map->source, err);
+        code = code == UQFF_OK ? uqff_safetensors_open(map->source, NULL, &map->file, err) : code;
+        if (code == UQFF_OK) {
+            map_safetensors(map, map->file, false);
+        }
     }
+    return code == UQFF_OK && map->failed ? uqff_fail_memory(err) : code;
+}
+
+static void free_map(struct map *map) {
+    if (map->file != NULL) {
+        uqff_safetensors_close(map->file);
+    }
+    uqff_source_close(map->source);
+    uqff_free(map->items);
 }
 
 static bool passes(const struct view *view, const struct stretch *stretch) {
@@ -195,15 +212,17 @@ enum uqff_code view_layout(struct view *view, cJSON *document, struct uqff_error
     enum uqff_code code = UQFF_OK;
     for (size_t file = 0; file < view->file_count && code == UQFF_OK; file++) {
         struct map map = {0};
-        map_file(&map, view, file);
-        if (map.failed) {
-            code = uqff_fail_memory(err);
-        } else if (document != NULL) {
+        code = map_file(&map, view, file, err);
+        if (code != UQFF_OK) {
+            free_map(&map);
+            return code;
+        }
+        if (document != NULL) {
             json_map(view, &map, file, layouts);
         } else {
             code = print_map(view, &map, file, err);
         }
-        uqff_free(map.items);
+        free_map(&map);
     }
     return code;
 }

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Runs one transcript: run.sh UQFF SOURCE CASE.
+#
+# A case is a text file of paragraphs. A line "$ command" is run by the shell; the lines below it are what
+# it must print: standard output as it is, standard error with "! " in front, then "(exit N)" unless N is
+# 0. Lines that begin with '#' are comments. All commands run in one scratch folder, in one shell, where
+# `data` leads to testdata/ and, in a case that has a line "#needs corpus", `bad` to the malformed files.
+# "#needs PROGRAM" skips the case (exit code 77) where there is no such program.
+#
+# UPDATE=1 writes what was printed into the case instead: look at the difference before keeping it.
+set -u
+uqff=$1 source=$2 case=$3
+
+for program in $(sed -n 's/^#needs //p' "$case"); do
+    [ "$program" = corpus ] && program=xz
+    command -v "$program" >/dev/null || {
+        echo "skipped: there is no $program"
+        exit 77
+    }
+done
+
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' INT TERM
+mkdir "$scratch/bin" "$scratch/work" "$scratch/log"
+ln -s "$uqff" "$scratch/bin/uqff"
+ln -s "$source/testdata" "$scratch/work/data"
+if grep -q '^#needs corpus$' "$case"; then
+    mkdir "$scratch/work/bad"
+    xz -dc "$source/testdata/badfiles/corpus.tar.xz" | tar -xf - -C "$scratch/work/bad" || exit 1
+    # The archive may or may not have a folder around it.
+    [ -e "$scratch/work/bad/g_ok_kv_only.gguf" ] || {
+        inner=$(dirname "$(find "$scratch/work/bad" -name g_ok_kv_only.gguf | head -n 1)")
+        mv "$inner" "$scratch/inner" && rm -rf "$scratch/work/bad" && mv "$scratch/inner" "$scratch/work/bad"
+    }
+fi
+
+# The environment that the program looks at, the same everywhere.
+unset NO_COLOR CI COLUMNS UQFF_CPU UQFF_EXTRA_DATA
+PATH=$scratch/bin:$PATH TERM=xterm LC_ALL=C.UTF-8
+export PATH TERM LC_ALL
+log=$scratch/log
+cd "$scratch/work" || exit 1
+
+: >"$log/found"
+exec 3<"$case"
+while IFS= read -r line_ <&3; do
+    case $line_ in
+    '$ '*)
+        printf '%s\n' "$line_" >>"$log/found"
+        eval "${line_#??}" >"$log/out" 2>"$log/err" </dev/null 3<&-
+        status_=$?
+        cat "$log/out" >>"$log/found"
+        # A last line without its end must not swallow what comes behind it.
+        [ -z "$(tail -c 1 "$log/out")" ] || printf '(no newline)\n' >>"$log/found"
+        sed 's/^/! /' "$log/err" >>"$log/found"
+        [ $status_ = 0 ] || printf '(exit %d)\n' $status_ >>"$log/found"
+        ;;
+    '#'* | '') printf '%s\n' "$line_" >>"$log/found" ;;
+    esac
+done
+cd /
+
+# What a sanitizer says must not hide in an expectation.
+if grep -qE 'AddressSanitizer|LeakSanitizer|runtime error:' "$log/found"; then
+    cat "$log/found"
+    exit 1
+fi
+# Blank lines part paragraphs, and output may hold some: they do not count.
+grep -v '^$' "$log/found" >"$log/found.dense"
+grep -v '^$' "$case" >"$log/case.dense"
+if cmp -s "$log/found.dense" "$log/case.dense"; then
+    exit 0
+fi
+if [ -n "${UPDATE:-}" ]; then
+    cp "$log/found" "$case"
+    echo "updated $case"
+    exit 0
+fi
+diff -u "$log/case.dense" "$log/found.dense"
+exit 1
