@@ -101,6 +101,9 @@ static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_err
 /* ---- side files ---- */
 
 /* RFC 1950 at the highest level: the bytes depend on the zlib in use, hence not the default. */
+/* A reader inflates an asset to at most this many times its stored size. */
+enum { MOST_INFLATION = 200 };
+
 static enum uqff_code compress_asset(struct uqff_pack_plan *plan, size_t i,
                                      struct uqff_error *err) {
     char *content = NULL;
@@ -115,6 +118,11 @@ static enum uqff_code compress_asset(struct uqff_pack_plan *plan, size_t i,
     if (compressed == NULL || compress2(compressed, &length, (const Bytef *)content, (uLong)size,
                                         Z_BEST_COMPRESSION) != Z_OK) {
         code = uqff_fail_memory(err);
+        goto out;
+    }
+    /* Stored raw where compression gains nothing, and where it gains so much that no reader would
+     * inflate the result: the format's limit is MOST_INFLATION. */
+    if (length >= size || size / length >= MOST_INFLATION) {
         goto out;
     }
     plan->asset_contents[i] = uqff_arena_copy(&plan->arena, compressed, length);

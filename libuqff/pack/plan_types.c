@@ -200,6 +200,7 @@ static enum uqff_code recipe_inputs(struct uqff_pack_plan *plan, struct uqff_rec
             .layer = module->layer,
             .columns = module->columns,
             .matrices = matrix_count(module),
+            .source_type = module->type == UQFF_NO_TYPE ? UQFF_TYPE_F32 : module->type,
         };
     }
     *out = tensors;
