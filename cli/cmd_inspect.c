@@ -7,7 +7,7 @@
 #include "view.h"
 
 struct values {
-    bool tensors, metadata, variants, layout, stats;
+    bool tensors, metadata, variants, layout, stats, allow_newer_minor;
     const char *filter;
 };
 
@@ -27,6 +27,8 @@ static const struct option options[] = {
      "scales"},
     {"filter", 0, "REGEX", OPTION_TEXT, AT(filter), COMPLETE_NONE, NULL,
      "only what has the pattern (PCRE2) in its name: tensors, keys, entries"},
+    {"allow-newer-minor", 0, NULL, OPTION_FLAG, AT(allow_newer_minor), COMPLETE_NONE, NULL,
+     "read a UQFF of a minor version that is newer than this program"},
     {0},
 };
 
@@ -120,7 +122,8 @@ static enum uqff_code show(struct view *view, const struct values *values, cJSON
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
     const struct values *values = arguments;
     struct view view;
-    enum uqff_code code = view_open(cli, cli->arguments.items[0], values->filter, &view, err);
+    enum uqff_code code = view_open(cli, cli->arguments.items[0], values->filter,
+                                    values->allow_newer_minor, &view, err);
     if (code != UQFF_OK) {
         return code;
     }

@@ -76,7 +76,7 @@ static const struct example examples[] = {
 
 static enum uqff_code list_variants(struct cli *cli, struct uqff_error *err) {
     struct view view;
-    enum uqff_code code = view_open(cli, cli->arguments.items[0], NULL, &view, err);
+    enum uqff_code code = view_open(cli, cli->arguments.items[0], NULL, false, &view, err);
     if (code != UQFF_OK) {
         return code;
     }

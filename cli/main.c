@@ -112,8 +112,7 @@ static enum uqff_code run_command(struct cli *cli, int argc, char **argv, struct
         return print_short_help(cli, err);
     }
     if (cli->version) {
-        version_print(cli);
-        return UQFF_OK;
+        return version_print(cli, err);
     }
     code = options_check_positionals(cli->command, cli->arguments.count, &cli->arguments, err);
     if (code == UQFF_OK && cli->threads > MOST_THREADS) {
@@ -150,8 +149,7 @@ static enum uqff_code dispatch(struct cli *cli, int argc, char **argv, struct uq
                                     : run_command(cli, argc - first - 1, argv + first + 1, err);
     }
     if (cli->version) {
-        version_print(cli);
-        return UQFF_OK;
+        return version_print(cli, err);
     }
     if (cli->help) {
         return print_short_help(cli, err);

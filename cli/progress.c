@@ -63,7 +63,7 @@ static bool update(void *context, const char *stage, uint64_t done, uint64_t tot
         uqff_format_bytes(speed, (uint64_t)rate);
         format_time(left, (double)(total - done) / rate);
     }
-    snprintf(figures, sizeof figures, "%3d%%  %s of %s  %s/s  %s left", (int)(part * 100), size,
+    snprintf(figures, sizeof figures, "%3d%%  %8s of %s  %8s/s  %5s left", (int)(part * 100), size,
              whole, speed, left);
     if (p->cli->bar) {
         p->drawn = true;

@@ -47,7 +47,8 @@ static enum uqff_code open_files(struct view *view, const char *path, struct uqf
         return uqff_gguf_open_path(path, &view->warner, &view->gguf, err);
     }
     if (n > 5 && strcmp(path + n - 5, ".uqff") == 0) {
-        const struct uqff_container_options options = {.warner = &view->warner};
+        const struct uqff_container_options options = {
+            .warner = &view->warner, .allow_newer_minor = view->allow_newer_minor};
         code = uqff_container_open(path, &options, &view->container, err);
         view->kind = code == UQFF_OK && uqff_container_is_multi(view->container) ? UQFF_MODEL_MULTI
                                                                                  : UQFF_MODEL_UQFF;
@@ -99,7 +100,9 @@ static void keep_warnings_of_files(struct view *view) {
     if (view->warnings.count == 0 || path == NULL || uqff_path_is_directory(path)) {
         return;
     }
-    struct view probe = {.cli = view->cli, .warner = {collect, &probe}};
+    struct view probe = {.cli = view->cli,
+                         .warner = {collect, &probe},
+                         .allow_newer_minor = view->allow_newer_minor};
     struct uqff_error err;
     if (open_files(&probe, path, &err) == UQFF_OK) {
         view->warnings = probe.warnings;
@@ -108,7 +111,8 @@ static void keep_warnings_of_files(struct view *view) {
 }
 
 static enum uqff_code open_any(struct view *view, struct uqff_error *err) {
-    struct uqff_model_options options = {.warner = &view->warner};
+    const struct uqff_model_options options = {.warner = &view->warner,
+                                               .allow_newer_minor = view->allow_newer_minor};
     if (uqff_model_open(view->reference, &options, &view->model, &view->refusal) != UQFF_OK) {
         view->model = NULL;
         view->warnings.count = 0; /* they come again */
@@ -357,8 +361,11 @@ static enum uqff_code list_residual_beside(struct lister *lister) {
 }
 
 enum uqff_code view_open(struct cli *cli, const char *reference, const char *pattern,
-                         struct view *out, struct uqff_error *err) {
-    *out = (struct view){.cli = cli, .reference = reference, .variant = UQFF_NONE};
+                         bool allow_newer_minor, struct view *out, struct uqff_error *err) {
+    *out = (struct view){.cli = cli,
+                         .reference = reference,
+                         .variant = UQFF_NONE,
+                         .allow_newer_minor = allow_newer_minor};
     out->warner = (struct uqff_warner){collect, out};
     cli->file = reference;
     enum uqff_code code = filter_new(pattern, &out->filter, err);

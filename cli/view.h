@@ -31,6 +31,7 @@ struct view {
     struct cli *cli;
     struct uqff_warner warner;
     struct list warnings; /* of opening */
+    bool allow_newer_minor;
     const char *reference;
     enum uqff_model_kind kind;
     struct uqff_model *model;  /* NULL when the files hold no complete model */
@@ -51,9 +52,12 @@ struct view {
     uint64_t weights, bytes;
 };
 
-/* Opens a reference; a file that is well-formed but holds no model is opened as it is. */
+/* Opens a reference; a file that is well-formed but holds no model is opened as it is. `pattern` is
+ * that of
+ * --filter, or NULL. */
 enum uqff_code view_open(struct cli *cli, const char *reference, const char *pattern,
-                         struct view *out, struct uqff_error *err) UQFF_MUST_CHECK;
+                         bool allow_newer_minor, struct view *out,
+                         struct uqff_error *err) UQFF_MUST_CHECK;
 void view_close(struct view *view);
 
 /* "multi-quant uqff 1.2.0", "gguf 3", "safetensors" */

@@ -176,7 +176,7 @@ static enum uqff_code print_variants(const struct view *view, const size_t *user
     table_text(&table, "");
     table_text(&table, "");
     uqff_format_bytes(text, separate);
-    table_cell(&table, count > 1 ? "apart they would take %s" : "", text);
+    table_cell(&table, "%s%s", count > 1 ? "apart they would take " : "", count > 1 ? text : "");
     enum uqff_code code = table_print(&table, view->cli, 0, err);
     if (code != UQFF_OK) {
         return code;
