@@ -11,6 +11,8 @@ enum field_kind { FIELD_COUNT, FIELD_REAL, FIELD_TEXT, FIELD_TRUTH };
  * later ones. */
 #define RANK_ABSENT 255u
 #define RANK_NESTED 100u
+#define RANK_ROPE 60u /* behind every field outside */
+#define RANK_ROPE_NESTED 20u
 
 struct field {
     const char *key;
@@ -59,9 +61,34 @@ static const struct field fields[] = {
     REAL("layer_norm_epsilon", rms_epsilon),
     REAL("layer_norm_eps", rms_epsilon),
     REAL("rope_theta", rope_theta),
+    COUNT("moe_intermediate_size", expert_feed_forward, 0, 1u << 28),
+    COUNT("shared_expert_intermediate_size", shared_expert_feed_forward, 0, 1u << 28),
+    COUNT("sliding_window", sliding_window, 0, UINT64_MAX),
+    COUNT("sliding_window_pattern", sliding_window_pattern, 0, 1u << 20),
+    REAL("attn_logit_softcapping", attention_softcap),
+    REAL("final_logit_softcapping", output_softcap),
+    REAL("partial_rotary_factor", rotary_share),
+    REAL("query_pre_attn_scalar", query_scalar),
+    COUNT("original_max_position_embeddings", rope.original_context, 0, 1u << 30),
     {"tie_word_embeddings", FIELD_TRUTH, offsetof(struct uqff_config, tied), 0, 0},
 };
 #define FIELDS (sizeof fields / sizeof *fields)
+
+/* Within rope_scaling or rope_parameters. */
+static const struct field rope_fields[] = {
+    TEXT("rope_type", rope.type),
+    TEXT("type", rope.type),
+    REAL("rope_theta", rope_theta),
+    REAL("factor", rope.factor),
+    REAL("low_freq_factor", rope.low_freq_factor),
+    REAL("high_freq_factor", rope.high_freq_factor),
+    REAL("attention_factor", rope.attention_factor),
+    REAL("extrapolation_factor", rope.extrapolation_factor),
+    REAL("beta_fast", rope.beta_fast),
+    REAL("beta_slow", rope.beta_slow),
+    COUNT("original_max_position_embeddings", rope.original_context, 0, 1u << 30),
+};
+#define ROPE_FIELDS (sizeof rope_fields / sizeof *rope_fields)
 
 struct reader {
     struct uqff_json *json;
@@ -189,7 +216,84 @@ static enum uqff_code read_architectures(struct reader *reader, unsigned rank,
 
 static enum uqff_code read_object(struct reader *reader, unsigned rank, struct uqff_error *err);
 
-/* Newer files keep the rotation's base in rope_parameters, or there once for each kind of layer. */
+static bool is_key(const struct uqff_json_event *event, const char *key) {
+    return strlen(key) == event->length && memcmp(event->text, key, event->length) == 0;
+}
+
+/* The factors of longrope: as many numbers as the text holds. */
+static enum uqff_code read_factors(struct reader *reader, const char *key, size_t offset,
+                                   const double **out, size_t *count, unsigned rank,
+                                   struct uqff_error *err) {
+    struct uqff_json_event event;
+    double *values = NULL;
+    size_t n = 0, capacity = 0;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind == UQFF_JSON_NULL) {
+        return code;
+    }
+    if (event.kind != UQFF_JSON_ARRAY) {
+        return uqff_json_unexpected(reader->json, &event, key, "an array of numbers", err);
+    }
+    for (;;) {
+        code = uqff_json_next(reader->json, &event, err);
+        if (code != UQFF_OK || event.kind == UQFF_JSON_ARRAY_END) {
+            break;
+        }
+        if (event.kind != UQFF_JSON_NUMBER) {
+            code = uqff_json_unexpected(reader->json, &event, key, "a number", err);
+            break;
+        }
+        code = uqff_grow((void **)&values, &capacity, n + 1, sizeof *values, err);
+        code = code != UQFF_OK ? code : uqff_json_double(reader->json, &event, &values[n], err);
+        if (code != UQFF_OK) {
+            break;
+        }
+        n++;
+    }
+    if (code == UQFF_OK && rank < reader->rank[offset]) {
+        double *kept = uqff_arena_array(reader->arena, n, sizeof *kept);
+        if (kept == NULL) {
+            code = uqff_fail_memory(err);
+        } else {
+            memcpy(kept, values, n * sizeof *kept);
+            *out = kept;
+            *count = n;
+            reader->rank[offset] = rank;
+        }
+    }
+    uqff_free(values);
+    return code;
+}
+
+static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqff_error *err);
+
+static enum uqff_code read_rope_member(struct reader *reader, const struct uqff_json_event *key,
+                                       unsigned rank, struct uqff_error *err) {
+    struct uqff_rope_scaling *rope = &reader->config->rope;
+    struct uqff_json_event event;
+    if (is_key(key, "full_attention")) {
+        return read_rope(reader, rank + RANK_ROPE_NESTED, err);
+    }
+    if (is_key(key, "long_factor")) {
+        return read_factors(reader, "long_factor", offsetof(struct uqff_config, rope.long_factors),
+                            &rope->long_factors, &rope->long_count, rank, err);
+    }
+    if (is_key(key, "short_factor")) {
+        return read_factors(reader, "short_factor",
+                            offsetof(struct uqff_config, rope.short_factors), &rope->short_factors,
+                            &rope->short_count, rank, err);
+    }
+    for (size_t i = 0; i < ROPE_FIELDS; i++) {
+        if (is_key(key, rope_fields[i].key)) {
+            return read_field(reader, &rope_fields[i], rank + (unsigned)i, err);
+        }
+    }
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+}
+
+/* What rope_scaling says, or rope_parameters in newer files, or that once for each kind of layer.
+ */
 static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqff_error *err) {
     struct uqff_json_event event;
     bool done;
@@ -202,23 +306,11 @@ static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqf
         if (code != UQFF_OK || done) {
             return code;
         }
-        if (event.length == 10 && memcmp(event.text, "rope_theta", 10) == 0) {
-            const struct field theta = REAL("rope_theta", rope_theta);
-            code = read_field(reader, &theta, rank + 50, err);
-        } else if (event.length == 14 && memcmp(event.text, "full_attention", 14) == 0) {
-            code = read_rope(reader, rank + 1, err);
-        } else {
-            code = uqff_json_next(reader->json, &event, err);
-            code = code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-        }
+        code = read_rope_member(reader, &event, rank, err);
         if (code != UQFF_OK) {
             return code;
         }
     }
-}
-
-static bool is_key(const struct uqff_json_event *event, const char *key) {
-    return strlen(key) == event->length && memcmp(event->text, key, event->length) == 0;
 }
 
 static enum uqff_code read_layout(struct reader *reader, struct uqff_error *err) {
@@ -249,8 +341,8 @@ static enum uqff_code read_member(struct reader *reader, const struct uqff_json_
     if (is_key(key, "architectures")) {
         return read_architectures(reader, rank, err);
     }
-    if (is_key(key, "rope_parameters")) {
-        return read_rope(reader, rank, err);
+    if (is_key(key, "rope_parameters") || is_key(key, "rope_scaling")) {
+        return read_rope(reader, rank + RANK_ROPE, err);
     }
     if (is_key(key, "_mistralrs_qk_rope_layout")) {
         return read_layout(reader, err);
@@ -286,7 +378,8 @@ static enum uqff_code read_object(struct reader *reader, unsigned rank, struct u
 enum uqff_code uqff_model_parse_config(const char *json, size_t size, const char *where,
                                        struct uqff_arena *arena, struct uqff_config *out,
                                        bool *tied_given, struct uqff_error *err) {
-    struct uqff_config config = {.architecture = "", .model_type = "", .torch_dtype = ""};
+    struct uqff_config config = {
+        .architecture = "", .model_type = "", .torch_dtype = "", .rope.type = ""};
     struct reader reader = {.arena = arena, .config = &config};
     struct uqff_json_event event;
     memset(reader.rank, 0, sizeof reader.rank);

@@ -171,7 +171,7 @@ enum uqff_code uqff_model_gguf_config(struct uqff_model *model, struct uqff_erro
     }
     config->model_type = model->arch != NULL ? model->arch->name : arch;
     config->architecture = model->arch != NULL ? model->arch->classes[0] : "";
-    config->torch_dtype = "";
+    config->torch_dtype = config->rope.type = "";
     /* A GGUF leaves a tied head out. */
     config->tied = uqff_gguf_find_tensor(model->gguf, "output.weight") == NULL;
     model->tied_given = true;

@@ -189,7 +189,8 @@ enum uqff_code uqff_model_open(const char *reference, const struct uqff_model_op
         return uqff_fail_memory(err);
     }
     model->variant = UQFF_NONE;
-    model->config = (struct uqff_config){.architecture = "", .model_type = "", .torch_dtype = ""};
+    model->config = (struct uqff_config){
+        .architecture = "", .model_type = "", .torch_dtype = "", .rope.type = ""};
     if (options != NULL) {
         model->allow_newer_minor = options->allow_newer_minor;
         if (options->warner != NULL) {

@@ -106,6 +106,36 @@ static void looks_in_nested_objects(void **state) {
     uqff_arena_free(&arena);
 }
 
+static void reads_the_stretching_of_the_rotation(void **state) {
+    (void)state;
+    struct uqff_arena arena = {0};
+    struct uqff_config c;
+    must_parse("{\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4,\"low_freq_factor\":1.0,"
+               "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}}",
+               &arena, &c);
+    assert_string_equal(c.rope.type, "llama3");
+    assert_true(c.rope.factor == 32 && c.rope.high_freq_factor == 4 && c.rope.low_freq_factor == 1);
+    assert_int_equal(c.rope.original_context, 8192);
+    must_parse("{\"original_max_position_embeddings\":4096,\"rope_scaling\":{\"type\":\"longrope\","
+               "\"long_factor\":[1,2.5],\"short_factor\":[1.25,3,4],"
+               "\"original_max_position_embeddings\":1},\"partial_rotary_factor\":0.75}",
+               &arena, &c);
+    assert_string_equal(c.rope.type, "longrope");
+    assert_int_equal(c.rope.original_context, 4096);
+    assert_int_equal(c.rope.long_count, 2);
+    assert_int_equal(c.rope.short_count, 3);
+    assert_true(c.rope.long_factors[1] == 2.5 && c.rope.short_factors[2] == 4);
+    assert_true(c.rotary_share == 0.75);
+    must_parse("{\"rope_scaling\":null,\"sliding_window\":null,\"final_logit_softcapping\":30,"
+               "\"attn_logit_softcapping\":50.0,\"moe_intermediate_size\":768}",
+               &arena, &c);
+    assert_string_equal(c.rope.type, "");
+    assert_true(c.rope.long_factors == NULL && c.sliding_window == 0);
+    assert_true(c.output_softcap == 30 && c.attention_softcap == 50);
+    assert_int_equal(c.expert_feed_forward, 768);
+    uqff_arena_free(&arena);
+}
+
 static void knows_who_ties_by_default(void **state) {
     (void)state;
     static const struct {
@@ -151,6 +181,9 @@ static void refuses_wrong_kinds_and_ranges(void **state) {
         {"{\"rope_theta\":-1}", "rope_theta"},
         {"{\"rope_theta\":\"1\"}", "rope_theta"},
         {"{\"rope_parameters\":{\"rope_theta\":0}}", "rope_theta"},
+        {"{\"rope_scaling\":{\"factor\":\"2\"}}", "factor"},
+        {"{\"rope_scaling\":{\"long_factor\":2}}", "long_factor"},
+        {"{\"rope_scaling\":{\"short_factor\":[1,[2]]}}", "short_factor"},
         {"{\"architectures\":\"A\"}", "architectures"},
         {"{\"architectures\":[1]}", "architectures"},
         {"{\"model_type\":1}", "model_type"},
@@ -290,6 +323,7 @@ int main(void) {
         cmocka_unit_test(reads_all_fields),
         cmocka_unit_test(takes_absence_and_null_alike),
         cmocka_unit_test(looks_in_nested_objects),
+        cmocka_unit_test(reads_the_stretching_of_the_rotation),
         cmocka_unit_test(knows_who_ties_by_default),
         cmocka_unit_test(refuses_wrong_kinds_and_ranges),
         cmocka_unit_test_setup(gives_the_verdicts_of_the_corpus, enter_folder),

@@ -54,6 +54,17 @@ UQFF_API enum uqff_role uqff_role_from_gguf_name(const char *name);
 
 /* ---- configuration ----------------------------------------------------------------------------------- */
 
+/* How the rotation is stretched to longer contexts (rope_scaling, or rope_parameters). Numbers are 0
+ * and the type is "" where config.json does not say; not read from GGUF metadata. */
+struct uqff_rope_scaling {
+    const char *type; /* "llama3", "yarn", "linear", "longrope", "su", … */
+    double factor, low_freq_factor, high_freq_factor;
+    double attention_factor, extrapolation_factor, beta_fast, beta_slow;
+    uint64_t original_context; /* also where it stands outside */
+    const double *long_factors, *short_factors; /* of longrope; NULL without */
+    size_t long_count, short_count;
+};
+
 /* What packing and validation need of config.json (or of GGUF metadata). A count is 0 and a string is
  * "" where the source does not say; every value present was checked for kind and range. */
 struct uqff_config {
@@ -64,6 +75,13 @@ struct uqff_config {
     uint64_t experts, experts_used;
     uint64_t context; /* max_position_embeddings */
     double rms_epsilon, rope_theta;
+    /* Only from config.json. */
+    uint64_t expert_feed_forward, shared_expert_feed_forward;
+    uint64_t sliding_window, sliding_window_pattern;
+    double attention_softcap, output_softcap; /* attn_logit_, final_logit_softcapping */
+    double rotary_share;                      /* partial_rotary_factor */
+    double query_scalar;                      /* query_pre_attn_scalar */
+    struct uqff_rope_scaling rope;
     bool tied; /* output head shares the token embedding */
     /* A UQFF whose rows of q and k lie as a GGUF has them (its config.json says so): pairs of the
      * rotation side by side. Such modules are given as they lie, and config.json goes with them. */
