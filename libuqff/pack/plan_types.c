@@ -47,43 +47,43 @@ static bool all_zero(const float *values, uint64_t n) {
     return true;
 }
 
-/* The vectors of one module: its entry's, with ones where a vector is missing or says nothing, for
- * weights that are all zero would leave the quantizer nothing to minimise. */
+/* The vectors of one module: its entry's, with ones in place of a vector that says nothing, for
+ * weights that are all zero would leave the quantizer nothing to minimise. A module without an
+ * entry is quantized without importance, as llama-quantize does: its bytes are then those that
+ * llama-quantize writes. */
 static enum uqff_code module_importance(struct uqff_pack_plan *plan, size_t index,
                                         struct uqff_error *err) {
     const struct uqff_model_module *module = uqff_model_module(plan->model, index);
     const struct uqff_imatrix_entry *entry = uqff_imatrix_find(plan->imatrix, module);
     uint64_t matrices = matrix_count(module), columns = module->columns;
-    const float *found = NULL;
     if (entry == NULL) {
         uqff_warn(plan->options.warner,
-                  "%s: module '%s' has no entry; all its columns weigh the same",
+                  "%s: module '%s' has no entry; it is quantized without importance",
                   plan->options.imatrix, module->name);
-    } else if (entry->matrices * entry->columns != matrices * columns ||
-               (entry->matrices != 1 && entry->matrices != matrices)) {
+        return UQFF_OK;
+    }
+    if (entry->matrices * entry->columns != matrices * columns ||
+        (entry->matrices != 1 && entry->matrices != matrices)) {
         return uqff_fail(err, UQFF_E_SHAPE, UQFF_NO_OFFSET,
                          "%s: entry '%s': found %" PRIu64 " x %" PRIu64 " values, expected %" PRIu64
                          " x %" PRIu64 " for module '%s'",
                          plan->options.imatrix, entry->name, entry->matrices, entry->columns,
                          matrices, columns, module->name);
-    } else {
-        found = entry->values;
     }
+    const float *found = entry->values;
     float *own = NULL;
     uint64_t zeros = 0;
     for (uint64_t i = 0; i < matrices; i++) {
-        if (found != NULL && !all_zero(found + i * columns, columns)) {
+        if (!all_zero(found + i * columns, columns)) {
             continue;
         }
-        zeros += found != NULL;
+        zeros++;
         if (own == NULL) {
             own = uqff_arena_array(&plan->arena, (size_t)(matrices * columns), sizeof *own);
             if (own == NULL) {
                 return uqff_fail_memory(err);
             }
-            if (found != NULL) {
-                memcpy(own, found, (size_t)(matrices * columns) * sizeof *own);
-            }
+            memcpy(own, found, (size_t)(matrices * columns) * sizeof *own);
         }
         for (uint64_t k = 0; k < columns; k++) {
             own[i * columns + k] = 1.0f;
@@ -139,7 +139,7 @@ static uint32_t quantized_type(const struct uqff_model *model, size_t index) {
         return is_quantized(module->type) ? module->type : UQFF_NO_TYPE;
     }
     uint64_t step = module->rows / matrix_count(module);
-    for (uint64_t row = 0; row<module->rows; row += step> 0 ? step : 1) {
+    for (uint64_t row = 0; row < module->rows; row += (step > 0 ? step : 1)) {
         uint64_t inner = 0;
         const char *name = uqff_model_module_source_name(model, index, row, &inner);
         size_t tensor = name != NULL ? uqff_model_find_tensor(model, name) : UQFF_NONE;
