@@ -204,10 +204,15 @@ LANE float get_f16(const unsigned char *p) {
     return vgetq_lane_f32(vcvt_f32_f16(v), 0);
 }
 
-/* v is no NaN. */
-LANE void put_f16(unsigned char *p, float v) {
-    float16x4_t half = vcvt_f16_f32(vdupq_n_f32(v));
-    uqff_store_le16(p, vget_lane_u16(vreinterpret_u16_f16(half), 0));
+/* None is NaN. */
+LANE void eight_halves(const float v[8], uint16_t half[8]) {
+    vst1_u16(half, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(v))));
+    vst1_u16(half + 4, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(v + 4))));
+}
+
+/* A 16-bit number of this machine's order, which is that of the file. */
+LANE void put_half(unsigned char *p, uint16_t half) {
+    memcpy(p, &half, sizeof half);
 }
 
 /* ---- groups of floats ----------------------------------------------------------------------- */
@@ -239,26 +244,42 @@ LANE uint32_t group_equal(struct group g, float v) {
     return vb_fifth_bits(narrowed(equal));
 }
 
-/* Smallest and largest element; which zero, if it is one, is not told. */
-LANE struct range group_range(struct group g) {
-    float32x4_t min = g.v[0];
-    float32x4_t max = g.v[0];
-    for (int k = 1; k < 8; k++) {
-        min = vminq_f32(min, g.v[k]);
-        max = vmaxq_f32(max, g.v[k]);
+/* Smallest and largest elements of eight groups; which zero, if it is one, is not told. */
+LANE void eight_ranges(const float *x, float min[8], float max[8]) {
+    for (int i = 0; i < 8; i++, x += 32) {
+        struct group g = group_load(x);
+        float32x4_t low = g.v[0];
+        float32x4_t high = g.v[0];
+        for (int k = 1; k < 8; k++) {
+            low = vminq_f32(low, g.v[k]);
+            high = vmaxq_f32(high, g.v[k]);
+        }
+        min[i] = vminvq_f32(low);
+        max[i] = vmaxvq_f32(high);
     }
-    return (struct range){vminvq_f32(min), vmaxvq_f32(max)};
 }
 
-/* The magnitudes of 32 * count elements: the largest. */
-LANE float magnitude_of(const float *x, int count) {
+/* The largest magnitude of n elements, a multiple of 8. */
+LANE float magnitude_of(const float *x, int n) {
     float32x4_t a = vdupq_n_f32(0.0f);
     float32x4_t b = a;
-    for (int i = 0; i < 32 * count; i += 8) {
+    for (int i = 0; i < n; i += 8) {
         a = vmaxq_f32(a, vabsq_f32(vld1q_f32(x + i)));
         b = vmaxq_f32(b, vabsq_f32(vld1q_f32(x + i + 4)));
     }
     return vmaxvq_f32(vmaxq_f32(a, b));
+}
+
+/* The largest magnitudes of eight groups. */
+LANE void eight_magnitudes(const float *x, float magnitude[8]) {
+    for (int i = 0; i < 8; i++) {
+        magnitude[i] = magnitude_of(x + 32 * i, 32);
+    }
+}
+
+/* The largest magnitude of 256 elements. */
+LANE float magnitude_of_256(const float *x) {
+    return magnitude_of(x, 256);
 }
 
 LANE struct group group_minus(struct group g, float v) {
@@ -293,23 +314,33 @@ LANE vb group_rounded(struct group g, float scale) {
     return narrowed(q);
 }
 
-/* How many of the ascending thresholds, seven positive floats, the magnitude exceeds, and 8 more if
- * the element is negative and this is not 0. */
-LANE vb group_count_above(struct group g, const float threshold[7]) {
-    int32x4_t q[8];
-    for (int k = 0; k < 8; k++) {
-        float32x4_t m = vabsq_f32(g.v[k]);
-        int32x4_t count = vdupq_n_s32(0);
-        for (int t = 0; t < 7; t++) {
-            uint32x4_t above = vcgtq_f32(m, vdupq_n_f32(threshold[t]));
-            count = vsubq_s32(count, vreinterpretq_s32_u32(above));
+/* How many of the ascending thresholds the magnitude exceeds, and 8 more if the element is negative
+ * and this is not 0. The thresholds are the upper halves of seven positive floats whose lower
+ * halves are 0: so comparing upper halves does, once the least bit is taken from what exceeds. They
+ * are those of values whose upper halves are `offset` less. */
+LANE vb group_count_above(struct group g, const int16_t threshold[7], int offset) {
+    int8x8_t eight[4];
+    for (int k = 0; k < 4; k++) {
+        int16x4_t half[2];
+        for (int h = 0; h < 2; h++) {
+            int32x4_t m = vreinterpretq_s32_f32(vabsq_f32(g.v[2 * k + h]));
+            half[h] = vshrn_n_s32(vsubq_s32(m, vdupq_n_s32(1)), 16);
         }
-        uint32x4_t negative = vcltq_f32(g.v[k], vdupq_n_f32(0.0f));
-        uint32x4_t some = vcgtq_s32(count, vdupq_n_s32(0));
-        uint32x4_t eight = vandq_u32(vandq_u32(negative, some), vdupq_n_u32(8));
-        q[k] = vorrq_s32(count, vreinterpretq_s32_u32(eight));
+        int16x8_t upper = vcombine_s16(half[0], half[1]);
+        upper = vqsubq_s16(upper, vdupq_n_s16((int16_t)offset));
+        int16x8_t count = vdupq_n_s16(0);
+        for (int t = 0; t < 7; t++) {
+            uint16x8_t exceeds = vcgeq_s16(upper, vdupq_n_s16(threshold[t]));
+            count = vsubq_s16(count, vreinterpretq_s16_u16(exceeds));
+        }
+        uint16x8_t negative = vcombine_u16(vmovn_u32(vcltq_f32(g.v[2 * k], vdupq_n_f32(0.0f))),
+                                           vmovn_u32(vcltq_f32(g.v[2 * k + 1], vdupq_n_f32(0.0f))));
+        uint16x8_t some = vcgtq_s16(count, vdupq_n_s16(0));
+        uint16x8_t sign = vandq_u16(vandq_u16(negative, some), vdupq_n_u16(8));
+        eight[k] = vmovn_s16(vorrq_s16(count, vreinterpretq_s16_u16(sign)));
     }
-    return narrowed(q);
+    return (vb){{vreinterpretq_u8_s8(vcombine_s8(eight[0], eight[1])),
+                 vreinterpretq_u8_s8(vcombine_s8(eight[2], eight[3]))}};
 }
 
 /* ---- 32 plain floats ------------------------------------------------------------------------ */

@@ -181,10 +181,15 @@ LANE float get_f16(const unsigned char *p) {
     return _cvtsh_ss(uqff_load_le16(p));
 }
 
-/* v is no NaN. */
-LANE void put_f16(unsigned char *p, float v) {
-    __m128i half = _mm_cvtps_ph(_mm_set_ss(v), _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si16(p, half);
+/* None is NaN. */
+LANE void eight_halves(const float v[8], uint16_t half[8]) {
+    _mm_storeu_si128((__m128i *)half,
+                     _mm256_cvtps_ph(_mm256_loadu_ps(v), _MM_FROUND_TO_NEAREST_INT));
+}
+
+/* A 16-bit number of this machine's order, which is that of the file. */
+LANE void put_half(unsigned char *p, uint16_t half) {
+    memcpy(p, &half, sizeof half);
 }
 
 /* ---- groups of floats ----------------------------------------------------------------------- */
@@ -204,39 +209,64 @@ LANE uint32_t group_equal(struct group g, float v) {
     return mask;
 }
 
-/* Smallest and largest element; which zero, if it is one, is not told. */
-LANE struct range group_range(struct group g) {
-    const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 max = _mm256_max_ps(_mm256_max_ps(g.v[0], g.v[1]), _mm256_max_ps(g.v[2], g.v[3]));
-    __m256 min = _mm256_min_ps(_mm256_min_ps(g.v[0], g.v[1]), _mm256_min_ps(g.v[2], g.v[3]));
-    min = _mm256_xor_ps(min, sign);
-    /* Largest and negated smallest go down together, one in each half. */
-    __m256 both = _mm256_max_ps(_mm256_permute2f128_ps(max, min, 0x20),
-                                _mm256_permute2f128_ps(max, min, 0x31));
-    both = _mm256_max_ps(both, _mm256_permute_ps(both, 0x4e));
-    both = _mm256_max_ps(both, _mm256_permute_ps(both, 0xb1));
-    return (struct range){-_mm_cvtss_f32(_mm256_extractf128_ps(both, 1)),
-                          _mm_cvtss_f32(_mm256_castps256_ps128(both))};
+/* Lane g: the largest lane of v[g]. Each step compares halves of lanes and puts two vectors into
+ * one. */
+LANE __m256 largest_of_eight(const __m256 v[8]) {
+    __m256 pair[4], four[2];
+    for (int k = 0; k < 4; k++) {
+        __m256 a = v[2 * k], b = v[2 * k + 1];
+        pair[k] = _mm256_max_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    }
+    for (int k = 0; k < 2; k++) {
+        __m256 a = pair[2 * k], b = pair[2 * k + 1];
+        four[k] = _mm256_max_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+    }
+    return _mm256_max_ps(_mm256_permute2f128_ps(four[0], four[1], 0x20),
+                         _mm256_permute2f128_ps(four[0], four[1], 0x31));
 }
 
-/* The magnitudes of 32 * count elements: the largest. */
-LANE float magnitude_of(const float *x, int count) {
-    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    __m256i a = _mm256_setzero_si256();
-    __m256i b = a;
-    for (int i = 0; i < count; i++, x += 32) {
-        __m256i v[4];
-        for (int k = 0; k < 4; k++) {
-            v[k] = _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x + 8 * k)), magnitude);
-        }
-        a = _mm256_max_epi32(a, _mm256_max_epi32(v[0], v[1]));
-        b = _mm256_max_epi32(b, _mm256_max_epi32(v[2], v[3]));
+/* Smallest and largest elements of eight groups; which zero, if it is one, is not told. */
+LANE void eight_ranges(const float *x, float min[8], float max[8]) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 high[8], low[8];
+    for (int g = 0; g < 8; g++, x += 32) {
+        struct group v = group_load(x);
+        high[g] = _mm256_max_ps(_mm256_max_ps(v.v[0], v.v[1]), _mm256_max_ps(v.v[2], v.v[3]));
+        low[g] = _mm256_min_ps(_mm256_min_ps(v.v[0], v.v[1]), _mm256_min_ps(v.v[2], v.v[3]));
+        low[g] = _mm256_xor_ps(low[g], sign);
     }
-    a = _mm256_max_epi32(a, b);
-    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
-    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
-    return bits_float((uint32_t)_mm_cvtsi128_si32(half));
+    _mm256_storeu_ps(max, largest_of_eight(high));
+    _mm256_storeu_ps(min, _mm256_xor_ps(largest_of_eight(low), sign));
+}
+
+/* The largest magnitudes of four vectors' lanes. */
+LANE __m256 group_magnitude(struct group g) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    for (int k = 0; k < 4; k++) {
+        g.v[k] = _mm256_andnot_ps(sign, g.v[k]);
+    }
+    return _mm256_max_ps(_mm256_max_ps(g.v[0], g.v[1]), _mm256_max_ps(g.v[2], g.v[3]));
+}
+
+/* The largest magnitudes of eight groups. */
+LANE void eight_magnitudes(const float *x, float magnitude[8]) {
+    __m256 v[8];
+    for (int g = 0; g < 8; g++) {
+        v[g] = group_magnitude(group_load(x + 32 * g));
+    }
+    _mm256_storeu_ps(magnitude, largest_of_eight(v));
+}
+
+/* The largest magnitude of 256 elements. */
+LANE float magnitude_of_256(const float *x) {
+    __m256 a = group_magnitude(group_load(x));
+    for (int g = 1; g < 8; g++) {
+        a = _mm256_max_ps(a, group_magnitude(group_load(x + 32 * g)));
+    }
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_permute_ps(half, 0x4e));
+    half = _mm_max_ps(half, _mm_permute_ps(half, 0xb1));
+    return _mm_cvtss_f32(half);
 }
 
 LANE struct group group_minus(struct group g, float v) {
@@ -277,28 +307,35 @@ LANE vb group_rounded(struct group g, float scale) {
         _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3])));
 }
 
-/* How many of the ascending thresholds, seven positive floats, the magnitude exceeds, and 8 more if
- * the element is negative and this is not 0. */
-LANE vb group_count_above(struct group g, const float threshold[7]) {
+/* How many of the ascending thresholds the magnitude exceeds, and 8 more if the element is negative
+ * and this is not 0. The thresholds are the upper halves of seven positive floats whose lower
+ * halves are 0: so comparing upper halves does, once the least bit is taken from what exceeds. They
+ * are those of values whose upper halves are `offset` less. */
+LANE vb group_count_above(struct group g, const int16_t threshold[7], int offset) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    __m256i q[4], s[4];
+    const __m256i less_one = _mm256_set1_epi32(-1);
+    __m256i m[4], s[4];
     for (int k = 0; k < 4; k++) {
-        __m256i bits = _mm256_castps_si256(g.v[k]);
-        __m256i m = _mm256_and_si256(bits, magnitude);
-        s[k] = bits;
-        q[k] = _mm256_setzero_si256();
-        for (int t = 0; t < 7; t++) {
-            __m256i limit = _mm256_castps_si256(_mm256_set1_ps(threshold[t]));
-            q[k] = _mm256_sub_epi32(q[k], _mm256_cmpgt_epi32(m, limit));
+        s[k] = _mm256_castps_si256(g.v[k]);
+        m[k] = _mm256_add_epi32(_mm256_and_si256(s[k], magnitude), less_one);
+        m[k] = _mm256_srai_epi32(m[k], 16);
+    }
+    __m256i less = _mm256_set1_epi16((short)offset);
+    __m256i upper[2] = {_mm256_subs_epi16(_mm256_packs_epi32(m[0], m[1]), less),
+                        _mm256_subs_epi16(_mm256_packs_epi32(m[2], m[3]), less)};
+    __m256i below[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int t = 0; t < 7; t++) {
+        __m256i limit = _mm256_set1_epi16(threshold[t]);
+        for (int k = 0; k < 2; k++) {
+            below[k] = _mm256_add_epi16(below[k], _mm256_cmpgt_epi16(limit, upper[k]));
         }
     }
-    vb count = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    vb count = _mm256_add_epi8(_mm256_packs_epi16(below[0], below[1]), _mm256_set1_epi8(7));
     /* Saturation keeps signs, not values, but no negative number becomes 0. */
     vb signs = _mm256_packs_epi16(_mm256_packs_epi32(s[0], s[1]), _mm256_packs_epi32(s[2], s[3]));
-    vb negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), signs);
     vb some = _mm256_cmpgt_epi8(count, _mm256_setzero_si256());
-    vb eight = _mm256_and_si256(_mm256_and_si256(negative, some), _mm256_set1_epi8(8));
-    return in_order(_mm256_or_si256(count, eight));
+    vb eight = _mm256_and_si256(_mm256_and_si256(signs, some), _mm256_set1_epi8((char)0x80));
+    return in_order(_mm256_or_si256(count, _mm256_srli_epi16(eight, 4)));
 }
 
 /* ---- 32 plain floats ------------------------------------------------------------------------ */
