@@ -74,6 +74,10 @@ bool uqff_gguf_index_find(const struct gguf_index *index, const char *name, size
     return slot->name != NULL;
 }
 
+void uqff_gguf_index_renumber(struct gguf_index *index, const char *name, size_t number) {
+    place(index->slots, index->capacity, name, hash_name(name))->number = number;
+}
+
 void uqff_gguf_index_free(struct gguf_index *index) {
     uqff_free(index->slots);
     *index = (struct gguf_index){0};

@@ -64,15 +64,15 @@ static enum uqff_code parse_shape(struct gguf_cursor *cursor, struct uqff_gguf_t
 
 /* Elements are counted in signed 64-bit numbers by whoever walks over them. Sub-byte types could
  * have more of them in a file that still fits its own size. */
-static bool elements_fit(const struct uqff_gguf_tensor *tensor) {
+bool uqff_gguf_elements_fit(unsigned n_dims, const uint64_t *ne) {
     uint64_t elements = 1;
-    for (unsigned i = 0; i < tensor->n_dims; i++) {
-        if (tensor->ne[i] == 0) {
+    for (unsigned i = 0; i < n_dims; i++) {
+        if (ne[i] == 0) {
             return true;
         }
     }
-    for (unsigned i = 0; i < tensor->n_dims; i++) {
-        if (!uqff_mul_u64(elements, tensor->ne[i], &elements)) {
+    for (unsigned i = 0; i < n_dims; i++) {
+        if (!uqff_mul_u64(elements, ne[i], &elements)) {
             return false;
         }
     }
@@ -85,7 +85,7 @@ static enum uqff_code set_bytes(const struct gguf_cursor *cursor, struct uqff_gg
     for (unsigned i = 0; i < tensor->n_dims; i++) {
         shape[i] = tensor->ne[tensor->n_dims - 1 - i];
     }
-    if (!elements_fit(tensor)) {
+    if (!uqff_gguf_elements_fit(tensor->n_dims, tensor->ne)) {
         return uqff_gguf_fail(cursor, err, UQFF_E_OVERFLOW, at,
                               "shape [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64
                               "] has more elements than 2^63-1",

@@ -12,6 +12,10 @@
 #define GGUF_MAX_NAME 64u     /* bytes of a tensor name; the format's own limit */
 #define GGUF_MAX_PARTS 10000u /* of a split set */
 
+#define GGUF_ALIGNMENT_KEY "general.alignment"
+#define GGUF_DEFAULT_ALIGNMENT 32u
+#define GGUF_SMALLEST_ALIGNMENT 8u
+
 /* ---- index.c: from a name to its number, duplicates found in linear time --------------------- */
 
 struct gguf_slot {
@@ -31,6 +35,8 @@ struct gguf_index {
 enum uqff_code uqff_gguf_index_add(struct gguf_index *index, const char *name, size_t number,
                                    bool *known, size_t *first, struct uqff_error *err);
 bool uqff_gguf_index_find(const struct gguf_index *index, const char *name, size_t *number);
+/* Gives a name that is there another number. */
+void uqff_gguf_index_renumber(struct gguf_index *index, const char *name, size_t number);
 void uqff_gguf_index_free(struct gguf_index *index);
 
 /* ---- the reader --------------------------------------------------------------------------------
@@ -154,6 +160,8 @@ enum uqff_code uqff_gguf_parse_entries(struct gguf_cursor *cursor, struct uqff_e
  * position behind it. */
 uint64_t uqff_gguf_decode(const struct uqff_gguf *file, enum uqff_gguf_kind kind, uint64_t position,
                           struct uqff_gguf_value *out);
+/* False when a shape has more elements than a signed 64-bit number counts. */
+bool uqff_gguf_elements_fit(unsigned n_dims, const uint64_t *ne);
 /* Parses the tensor infos; offsets stay relative to the data section. */
 enum uqff_code uqff_gguf_parse_infos(struct gguf_cursor *cursor, struct uqff_error *err);
 /* Checks alignment, order, overlap, holes and extents, and makes the offsets absolute. */

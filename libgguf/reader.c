@@ -4,9 +4,6 @@
 
 #include "internal.h"
 
-#define DEFAULT_ALIGNMENT 32u
-#define SMALLEST_ALIGNMENT 8u
-
 /* What a file that is not GGUF most often is. Longer beginnings come first where two agree. */
 static const struct {
     const char *bytes;
@@ -158,8 +155,8 @@ static enum uqff_code read_header(struct gguf_cursor *cursor, struct uqff_error 
 
 static enum uqff_code set_alignment(struct uqff_gguf *file, struct uqff_error *err) {
     size_t i;
-    file->alignment = DEFAULT_ALIGNMENT;
-    if (!uqff_gguf_index_find(&file->keys, "general.alignment", &i)) {
+    file->alignment = GGUF_DEFAULT_ALIGNMENT;
+    if (!uqff_gguf_index_find(&file->keys, GGUF_ALIGNMENT_KEY, &i)) {
         return UQFF_OK;
     }
     const struct gguf_entry *entry = &file->entries[i];
@@ -169,11 +166,11 @@ static enum uqff_code set_alignment(struct uqff_gguf *file, struct uqff_error *e
                          uqff_source_name(file->source), uqff_gguf_kind_name(entry->kind));
     }
     uint64_t alignment = entry->value.as.u;
-    if (alignment < SMALLEST_ALIGNMENT || (alignment & (alignment - 1)) != 0) {
+    if (alignment < GGUF_SMALLEST_ALIGNMENT || (alignment & (alignment - 1)) != 0) {
         return uqff_fail(err, UQFF_E_FIELD, entry->position,
                          "%s: key 'general.alignment': found %" PRIu64
                          ", expected a power of two that is at least %u",
-                         uqff_source_name(file->source), alignment, SMALLEST_ALIGNMENT);
+                         uqff_source_name(file->source), alignment, GGUF_SMALLEST_ALIGNMENT);
     }
     file->alignment = alignment;
     return UQFF_OK;

@@ -1,5 +1,6 @@
 /*
- * gguf: reader and writer of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets.
+ * gguf: reader of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets, and
+ * writer of version 3, little-endian.
  *
  * Everything is parsed and validated at open: key-value section, tensor infos, and the extent of
  * every tensor against the real file size. Bytes present bound everything declared, so a hostile
@@ -146,18 +147,26 @@ UQFF_API const struct uqff_gguf_tensor *uqff_gguf_tensor(const struct uqff_gguf 
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_find_tensor(const struct uqff_gguf *file,
                                                               const char *name);
 
-/* ---- writer: plan first, then bytes -------------------------------------------------------------- */
+/* ---- writer: plan first, then bytes ------------------------------------------------------------ */
 
 /* A GGUF file (version 3, little-endian), or split set, being laid out: keys in order, tensors in
  * order, every offset known before the first byte of data. The same calls give the same bytes. */
 struct uqff_gguf_layout;
 
-/* `alignment`: power of two, at least 8; other than 32 it is also written as general.alignment. */
+/* `alignment`: power of two, at least 8; other than 32 it is also written as general.alignment,
+ * behind the other keys unless that key was set. UQFF_E_ARGUMENT for another number. */
 UQFF_API enum uqff_code uqff_gguf_layout_new(uint64_t alignment, struct uqff_gguf_layout **out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_gguf_layout_free(struct uqff_gguf_layout *layout);
 
-/* Sets a key: one that is there already is replaced where it stands. Strings may hold any bytes. */
+/* Sets a key (1 to 65535 bytes of UTF-8): one that is there already is replaced where it stands.
+ * Strings may hold any bytes. UQFF_E_ARGUMENT for a kind that does not hold the value; on failure
+ * nothing has changed.
+ *
+ * Setting general.alignment, which must be a u32 of the values above (UQFF_E_FIELD), sets the
+ * layout's alignment; unsetting it makes that 32. So keys copied from a file lay the data out as they
+ * say. The keys split.no, split.count and split.tensors.count are the layout's own: what is set for
+ * them is dropped by uqff_gguf_layout_finish. */
 UQFF_API enum uqff_code uqff_gguf_set_u64(struct uqff_gguf_layout *layout, const char *key,
                                           enum uqff_gguf_kind kind, uint64_t value,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
@@ -185,18 +194,30 @@ UQFF_API enum uqff_code uqff_gguf_set_strings(struct uqff_gguf_layout *layout, c
 UQFF_API enum uqff_code uqff_gguf_set_copy(struct uqff_gguf_layout *layout,
                                            const struct uqff_gguf *file, size_t key,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
-/* Removes a key; one that is not there is fine. */
+/* The same under another name. */
+UQFF_API enum uqff_code uqff_gguf_set_copy_as(struct uqff_gguf_layout *layout,
+                                              const struct uqff_gguf *file, size_t key,
+                                              const char *name,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+/* Removes a key; one that is not there is fine. Set again it comes last. Nothing is removed from a
+ * finished layout. */
 UQFF_API void uqff_gguf_unset(struct uqff_gguf_layout *layout, const char *key);
 UQFF_API bool uqff_gguf_is_set(const struct uqff_gguf_layout *layout, const char *key);
 
-/* Appends a tensor; its index is the number of earlier ones. UQFF_E_NAME above 63 bytes. */
+/* Appends a tensor; its index is the number of earlier ones. `ne` is innermost first. UQFF_E_NAME
+ * above 63 bytes, UQFF_E_DUPLICATE, UQFF_E_TYPE for a type that no GGUF file has, UQFF_E_SHAPE and
+ * UQFF_E_OVERFLOW for a shape that the type does not allow. */
 UQFF_API enum uqff_code uqff_gguf_layout_add(struct uqff_gguf_layout *layout, const char *name,
                                              uint32_t type, unsigned n_dims, const uint64_t *ne,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* Decides the split: files are cut before a tensor that would exceed max_bytes of padded tensor data,
- * or max_tensors; 0 is no limit. All keys go into the first file, split.* keys into each when there
- * is more than one. After it only values of the same length may be replaced. */
+/* Keeps tensors out of the first file of the split, which then has the metadata alone. */
+UQFF_API void uqff_gguf_layout_empty_first(struct uqff_gguf_layout *layout);
+
+/* Decides the split: files are cut before a tensor that would exceed max_bytes of padded tensor
+ * data, or max_tensors; 0 is no limit. A tensor above max_bytes has a file for itself. All keys go
+ * into the first file, split.* keys into each when there is more than one. After it only values of
+ * the same length may be replaced. UQFF_E_LIMIT above 10000 files or 1 GiB of keys and infos. */
 UQFF_API enum uqff_code uqff_gguf_layout_finish(struct uqff_gguf_layout *layout, uint64_t max_bytes,
                                                 uint64_t max_tensors,
                                                 struct uqff_error *err) UQFF_MUST_CHECK;

@@ -1,0 +1,60 @@
+/* The layout of a file to be written, shared by the files that fill, place and render it. */
+#ifndef UQFF_GGUF_WRITER_H
+#define UQFF_GGUF_WRITER_H
+
+#include "internal.h"
+
+#define GGUF_MAX_WRITTEN_NAME 63u /* bytes; llama.cpp takes no more */
+#define GGUF_FIXED_HEADER 24u     /* magic, version, two counts */
+
+struct layout_key {
+    const char *name; /* in the arena */
+    /* Kind and value as they stand in the file. */
+    struct uqff_buffer value;
+    bool unset; /* keeps its place in the table, so that removing is no search */
+};
+
+struct layout_tensor {
+    const char *name; /* in the arena */
+    uint32_t type;
+    unsigned n_dims;
+    uint64_t ne[UQFF_GGUF_MAX_DIMS];
+    uint64_t bytes;
+    uint64_t offset; /* from the beginning of the data of its file */
+    size_t file;
+};
+
+struct layout_file {
+    size_t first, count; /* tensors */
+    uint64_t data_offset;
+    uint64_t data_bytes; /* padding included */
+};
+
+struct uqff_gguf_layout {
+    struct uqff_arena arena;
+    uint64_t alignment;
+    bool empty_first;
+    bool finished;
+
+    struct layout_key *keys;
+    size_t key_count, key_capacity;
+    struct gguf_index key_index;
+
+    struct layout_tensor *tensors;
+    size_t tensor_count, tensor_capacity;
+    struct gguf_index tensor_index;
+
+    struct layout_file *files;
+    size_t file_count, file_capacity;
+};
+
+/* ---- writer_header.c: the pairs and infos of a file, measured and rendered ---------------------
+ */
+
+/* True for the keys that say what a file is in its set: a layout writes its own. */
+bool uqff_gguf_is_split_key(const char *key);
+/* Bytes of everything before the data of a file, without padding. False when there are too many
+ * to count. */
+bool uqff_gguf_measure_header(const struct uqff_gguf_layout *layout, size_t file, uint64_t *bytes);
+
+#endif
