@@ -267,6 +267,29 @@ static void fill_requantized(struct random *r, float *x, size_t n) {
     }
 }
 
+/* Nothing below zero, and zeros of both signs: which of them is the smallest shows in the bytes. */
+static void fill_rectified(struct random *r, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float v = random_below(r, 2) ? random_unit(r) : 0.0f;
+        x[i] = v == 0.0f && random_below(r, 2) ? -0.0f : v;
+    }
+}
+
+/* Half-way between integers, or one float from there, up to a largest element that makes the scale
+ * of a byte exactly a power of two. */
+static void fill_half_steps(struct random *r, float *x, size_t n) {
+    float unit = 1.0f;
+    for (size_t i = 0; i < n; i++) {
+        float v = (float)random_below(r, 127) + 0.5f;
+        v = random_below(r, 3) ? v : nextafterf(v, random_below(r, 2) ? 0.0f : 127.0f);
+        if (i % 32 == 0) {
+            unit = power_of_two((int)random_below(r, 40) - 20);
+            v = 127.0f;
+        }
+        x[i] = random_below(r, 2) ? v * unit : -v * unit;
+    }
+}
+
 /* All that the kinds above make, a group each. */
 static void fill_mixed(struct random *r, float *x, size_t n);
 
@@ -274,17 +297,18 @@ static const struct fill {
     const char *name;
     fill_fn *fill;
 } fills[] = {
-    {"zero", fill_zero},         {"negative zero", fill_negative_zero},
-    {"constant", fill_constant}, {"uniform", fill_uniform},
-    {"normal", fill_normal},     {"heavy tail", fill_heavy_tail},
-    {"outliers", fill_outliers}, {"one outlier", fill_one_outlier},
-    {"ties", fill_ties},         {"two values", fill_two_values},
-    {"sparse", fill_sparse},     {"uneven groups", fill_uneven_groups},
-    {"offset", fill_offset},     {"near epsilon", fill_near_epsilon},
-    {"tiny", fill_tiny},         {"denormal", fill_denormal},
-    {"small", fill_small},       {"largest", fill_largest},
-    {"large", fill_large},       {"any", fill_any},
-    {"band", fill_band},         {"requantized", fill_requantized},
+    {"zero", fill_zero},           {"negative zero", fill_negative_zero},
+    {"constant", fill_constant},   {"uniform", fill_uniform},
+    {"normal", fill_normal},       {"heavy tail", fill_heavy_tail},
+    {"outliers", fill_outliers},   {"one outlier", fill_one_outlier},
+    {"ties", fill_ties},           {"two values", fill_two_values},
+    {"sparse", fill_sparse},       {"uneven groups", fill_uneven_groups},
+    {"offset", fill_offset},       {"near epsilon", fill_near_epsilon},
+    {"tiny", fill_tiny},           {"denormal", fill_denormal},
+    {"small", fill_small},         {"largest", fill_largest},
+    {"large", fill_large},         {"any", fill_any},
+    {"band", fill_band},           {"requantized", fill_requantized},
+    {"rectified", fill_rectified}, {"half steps", fill_half_steps},
     {"mixed", fill_mixed},
 };
 

@@ -195,6 +195,38 @@ static void check_find_nonfinite(struct bench *b, struct random *r) {
     }
 }
 
+/* All numbers of sixteen bits there are, and floats that round to each from below, above and
+ * half-way, not numbers included: here the bits of those count as well. */
+static int check_halves(struct level level, uint32_t type) {
+    enum { COUNT = 1 << 16 };
+    static const uint32_t lower[] = {0, 1, 0x0fff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001, 0xffff};
+    const struct uqff_kernel *ref = &uqff_kernels_ref.type[UQFF_SLOT(type)];
+    const struct uqff_kernel *kernel = &level.kernels->type[UQFF_SLOT(type)];
+    static unsigned char halves[2 * COUNT], found[2 * COUNT];
+    static float floats[COUNT], expected[COUNT];
+    int failures = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uqff_store_le16(halves + 2 * i, (uint16_t)i);
+    }
+    ref->dequantize(halves, expected, COUNT);
+    kernel->dequantize(halves, floats, COUNT);
+    failures += memcmp(floats, expected, sizeof floats) != 0;
+    for (size_t k = 0; k < sizeof lower / sizeof lower[0]; k++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint32_t bits = i << 16 | lower[k];
+            memcpy(&floats[i], &bits, sizeof floats[i]);
+        }
+        ref->quantize(floats, halves, COUNT, NULL);
+        kernel->quantize(floats, found, COUNT, NULL);
+        failures += memcmp(found, halves, sizeof found) != 0;
+    }
+    if (failures) {
+        fprintf(stderr, "%s %s: %d tables of all sixteen-bit numbers differ\n", level.name,
+                uqff_type_name(type), failures);
+    }
+    return failures;
+}
+
 /* ---- sweeps --------------------------------------------------------------------------------- */
 
 static bool full;
@@ -269,6 +301,13 @@ static int sweep_level(struct level level, int argc, char **argv) {
                (unsigned long long)b.rows, (unsigned long long)b.weights,
                b.failures ? "  FAILED" : "");
         failures += b.failures;
+    }
+    for (int i = 0; i < 2; i++) {
+        const uint32_t type = i ? UQFF_TYPE_BF16 : UQFF_TYPE_F16;
+        if (level.kernels->type[UQFF_SLOT(type)].quantize &&
+            is_wanted(uqff_type_name(type), argc, argv)) {
+            failures += check_halves(level, type);
+        }
     }
     if (level.kernels->find_nonfinite && argc == 1) {
         struct random r = random_from(first_seed);
