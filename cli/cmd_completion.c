@@ -289,9 +289,11 @@ static void fish_option(struct uqff_buffer *out, const struct command *command,
     if (option->complete == COMPLETE_FILE) {
         uqff_buffer_printf(out, " -r -F");
     } else if (option->kind != OPTION_FLAG) {
-        uqff_buffer_printf(out, " -x -a '");
+        /* __fish_append goes on behind a comma. */
+        const bool list = option->kind == OPTION_COMMAS && option->complete == COMPLETE_QUANT;
+        uqff_buffer_printf(out, " -x -a '%s", list ? "(__fish_append , " : "");
         put_values(out, option);
-        uqff_buffer_printf(out, "'");
+        uqff_buffer_printf(out, "%s'", list ? ")" : "");
     }
     uqff_buffer_printf(out, " -d '");
     fish_text(out, option->help);

@@ -10,7 +10,8 @@
 
 enum {
     VALUE_COLUMNS = 60, /* of a value in a table */
-    SHOWN_ITEMS = 5     /* of an array in a table */
+    SHOWN_ITEMS = 5,    /* of an array in a table, if they fit into */
+    SHOWN_BYTES = 32    /* so that the count behind them is not cut off */
 };
 
 /* ---- GGUF values
@@ -89,9 +90,11 @@ static void append_value(const struct uqff_gguf *gguf, struct uqff_buffer *out,
     case UQFF_GGUF_ARRAY: {
         struct uqff_gguf_iterator iterator = uqff_gguf_iterate(gguf, value);
         struct uqff_gguf_value item;
+        const size_t begin = out->size;
         uint64_t shown = 0;
         uqff_buffer_append(out, "[", 1);
-        while ((whole || shown < SHOWN_ITEMS) && uqff_gguf_next(&iterator, &item)) {
+        while ((whole || (shown < SHOWN_ITEMS && out->size - begin < SHOWN_BYTES)) &&
+               uqff_gguf_next(&iterator, &item)) {
             const char *quote = item.kind == UQFF_GGUF_STRING ? "\"" : "";
             uqff_buffer_printf(out, "%s%s", shown++ == 0 ? "" : ", ", quote);
             append_value(gguf, out, &item, whole);
