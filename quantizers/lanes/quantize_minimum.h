@@ -54,11 +54,6 @@ LANE void minimum_load(struct qkx_lanes *q, const struct minimum_type *t, const 
                        const float *importance, float sigma2) {
     int n = t->group;
     load_groups(q->x, x, (size_t)n, 8, n);
-    q->low = q->high = q->x[0];
-    for (int i = 1; i < n; i++) {
-        q->low = vf_min(q->x[i], q->low);
-        q->high = vf_max(q->x[i], q->high);
-    }
     if (importance) {
         load_groups(q->w, importance, (size_t)n, 8, n);
         for (int i = 0; i < n; i++) {

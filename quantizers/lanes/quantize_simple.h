@@ -6,8 +6,8 @@
 #ifndef UQFF_LANES_QUANTIZE_SIMPLE_H
 #define UQFF_LANES_QUANTIZE_SIMPLE_H
 
+#include "lanes/search.h"
 #include "lanes/simple.h"
-#include "ref/ref.h"
 
 /*
  * Blocks of 32 values are encoded by eights: what there is once a block (its scale, the scale's
@@ -237,7 +237,7 @@ SIMD static void encode_mxfp4(const float *x, unsigned char *y) {
 SIMD void LEVEL(quantize_q4_0)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     if (importance) {
-        uqff_ref_quantize_q4_0(x, y, n, importance);
+        LEVEL(quantize_q4_0_weighted)(x, y, n, importance);
         return;
     }
     encode_row(encode_q4_0, x, y, n, 18);
@@ -246,7 +246,7 @@ SIMD void LEVEL(quantize_q4_0)(const float *x, unsigned char *y, size_t n,
 SIMD void LEVEL(quantize_q4_1)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     if (importance) {
-        uqff_ref_quantize_q4_1(x, y, n, importance);
+        LEVEL(quantize_q4_1_weighted)(x, y, n, importance);
         return;
     }
     encode_row(encode_q4_1, x, y, n, 20);
@@ -255,7 +255,7 @@ SIMD void LEVEL(quantize_q4_1)(const float *x, unsigned char *y, size_t n,
 SIMD void LEVEL(quantize_q5_0)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     if (importance) {
-        uqff_ref_quantize_q5_0(x, y, n, importance);
+        LEVEL(quantize_q5_0_weighted)(x, y, n, importance);
         return;
     }
     encode_row(encode_q5_0, x, y, n, 22);
@@ -264,7 +264,7 @@ SIMD void LEVEL(quantize_q5_0)(const float *x, unsigned char *y, size_t n,
 SIMD void LEVEL(quantize_q5_1)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     if (importance) {
-        uqff_ref_quantize_q5_1(x, y, n, importance);
+        LEVEL(quantize_q5_1_weighted)(x, y, n, importance);
         return;
     }
     encode_row(encode_q5_1, x, y, n, 24);

@@ -23,11 +23,17 @@ struct symmetric_block {
     float step[SYMMETRIC_GROUPS]; /* scales as stored */
 };
 
+static const struct qx_type qx_type_4 = QX_TYPE(4.0f);
+static const struct qx_type qx_type_32 = QX_TYPE(32.0f);
+
 /* Takes the groups through QX, with given weights. */
-LANE void symmetric_search(struct symmetric_block *b, struct qx_lanes *q, int first, float nmax) {
-    qx_search(q, SYMMETRIC_GROUP, nmax, false);
-    vf_store(b->scale + first, q->scale);
-    vf_store(b->iscale + first, q->iscale);
+LANE void symmetric_search(struct symmetric_block *b, struct qx_lanes q[2],
+                           const struct qx_type *t) {
+    qx_search(q, 2, SYMMETRIC_GROUP, t, true);
+    for (int v = 0; v < 2; v++) {
+        vf_store(b->scale + 8 * v, q[v].scale);
+        vf_store(b->iscale + 8 * v, q[v].iscale);
+    }
 }
 
 /* ---- second rounding ------------------------------------------------------------------------ */
@@ -101,19 +107,19 @@ SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     for (size_t i = 0; i < n; i += SYMMETRIC_LENGTH, y += 210) {
         struct symmetric_block b = {.x = x + i};
-        for (int first = 0; first < SYMMETRIC_GROUPS; first += 8) {
-            struct qx_lanes q;
-            size_t at = i + (size_t)first * SYMMETRIC_GROUP;
-            load_groups(q.x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+        struct qx_lanes q[2];
+        for (int v = 0; v < 2; v++) {
+            size_t at = i + 128 * (size_t)v;
+            load_groups(q[v].x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
             if (importance) {
-                load_groups(q.w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
-            } else {
-                for (int k = 0; k < SYMMETRIC_GROUP; k++) {
-                    q.w[k] = vf_mul(q.x[k], q.x[k]);
-                }
+                load_groups(q[v].w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+                continue;
             }
-            symmetric_search(&b, &q, first, 32.0f);
+            for (int k = 0; k < SYMMETRIC_GROUP; k++) {
+                q[v].w[k] = vf_mul(q[v].x[k], q[v].x[k]);
+            }
         }
+        symmetric_search(&b, q, &qx_type_32);
         q6_k_store(&b, y);
     }
 }
@@ -211,33 +217,34 @@ LANE void q3_k_encode(const float *x, unsigned char *y) {
 LANE void q3_k_encode_weighted(const float *x, const float *importance, int blocks,
                                unsigned char *y) {
     struct symmetric_block b[SYMMETRIC_CHUNK];
-    struct qx_lanes q;
+    struct qx_lanes q[2];
     float sigma2[8], scales[8][SYMMETRIC_GROUPS], sum_w[8][SYMMETRIC_GROUPS];
     vf squares = sums_of_squares(x, SYMMETRIC_LENGTH, blocks, SYMMETRIC_LENGTH);
     squares = vf_mul(vf_set(2.0f), squares);
     vf_store(sigma2, vf_div(squares, vf_set((float)SYMMETRIC_LENGTH)));
-    for (int v = 0; v < 2 * blocks; v++) {
-        int at = 128 * v;
-        int first = v % 2 * 8;
-        load_groups(q.x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
-        load_groups(q.w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
-        vf sum = vf_set(0.0f);
-        for (int i = 0; i < SYMMETRIC_GROUP; i++) {
-            q.w[i] = weigh(q.x[i], q.w[i], vf_set(sigma2[v / 2]));
-            sum = vf_add(sum, q.w[i]);
+    for (int k = 0; k < blocks; k++) {
+        for (int v = 0; v < 2; v++) {
+            int at = 256 * k + 128 * v;
+            load_groups(q[v].x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+            load_groups(q[v].w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+            vf sum = vf_set(0.0f);
+            for (int i = 0; i < SYMMETRIC_GROUP; i++) {
+                q[v].w[i] = weigh(q[v].x[i], q[v].w[i], vf_set(sigma2[k]));
+                sum = vf_add(sum, q[v].w[i]);
+            }
+            vf_store(sum_w[k] + 8 * v, sum);
         }
-        symmetric_search(&b[v / 2], &q, first, 4.0f);
-        vf_store(scales[v / 2] + first, q.scale);
-        vf_store(sum_w[v / 2] + first, sum);
+        symmetric_search(&b[k], q, &qx_type_4);
+        memcpy(scales[k], b[k].scale, sizeof scales[k]);
     }
-    load_groups(q.x, scales[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
-    load_groups(q.w, sum_w[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
-    qx_search(&q, SYMMETRIC_GROUPS, 32.0f, true);
+    load_groups(q->x, scales[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
+    load_groups(q->w, sum_w[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
+    qx_search(q, 1, SYMMETRIC_GROUPS, &qx_type_32, false);
     float d[8];
     int32_t code[SYMMETRIC_GROUPS][8];
-    vf_store(d, q.scale);
+    vf_store(d, q->scale);
     for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
-        vi_store(code[g], vf_nearest_int(vf_mul(q.iscale, q.x[g]), -32.0f, 31.0f));
+        vi_store(code[g], vf_nearest_int(vf_mul(q->iscale, q->x[g]), -32.0f, 31.0f));
     }
     for (int k = 0; k < blocks; k++, y += 110) {
         uint8_t s[SYMMETRIC_GROUPS];

@@ -9,5 +9,8 @@
 
 uqff_quantize_fn LEVEL(quantize_q2_k), LEVEL(quantize_q3_k), LEVEL(quantize_q4_k),
     LEVEL(quantize_q5_k), LEVEL(quantize_q6_k);
+/* Rows with importance; those without need no search. */
+uqff_quantize_fn LEVEL(quantize_q4_0_weighted), LEVEL(quantize_q4_1_weighted),
+    LEVEL(quantize_q5_0_weighted), LEVEL(quantize_q5_1_weighted);
 
 #endif

@@ -12,7 +12,7 @@
 #include "lanes/round.h"
 #include "ref/search.h"
 
-/* Eight groups. The caller fills in x, w and the extremes. */
+/* Eight groups. The caller fills in x and w. */
 struct qkx_lanes {
     vf x[UQFF_GROUP_MAX]; /* element i of each group */
     vf w[UQFF_GROUP_MAX]; /* its weight */
@@ -33,17 +33,15 @@ struct qkx_sums {
     vf l, l2, xl;
 };
 
-LANE vf qkx_code(const struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, bool clamp_low,
-                 bool clamp_high) {
+LANE vf qkx_code(const struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, bool limit) {
     vf v = vf_mul(iscale, vf_sub(q->x[i], min));
-    v = clamp_low ? vf_max(v, vf_set(0.0f)) : v;
-    v = clamp_high ? vf_min(v, vf_set(nmax)) : v;
-    return vf_round(v);
+    v = vf_max(v, vf_set(0.0f));
+    return vf_round(limit ? vf_min(v, vf_set(nmax)) : v);
 }
 
-LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, bool clamp_low,
-                     bool clamp_high, struct qkx_sums *s) {
-    vf l = qkx_code(q, i, min, iscale, nmax, clamp_low, clamp_high);
+LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, bool limit,
+                     struct qkx_sums *s) {
+    vf l = qkx_code(q, i, min, iscale, nmax, limit);
     vf wl = vf_mul(q->w[i], l);
     q->l[i] = l;
     s->l = vf_add(s->l, wl);
@@ -51,9 +49,8 @@ LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, 
     s->xl = vf_add(s->xl, vf_mul(wl, q->x[i]));
 }
 
-LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float nmax,
-                         bool clamp_low, bool clamp_high, struct qkx_sums *sa,
-                         struct qkx_sums *sb) {
+LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float nmax, bool limit,
+                         struct qkx_sums *sa, struct qkx_sums *sb) {
     vf zero = vf_set(0.0f);
     vf min_a = a->min;
     vf min_b = b->min;
@@ -61,9 +58,10 @@ LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float 
     vf iscale_b = b->trial_iscale;
     struct qkx_sums s = {zero, zero, zero};
     struct qkx_sums t = s;
+    UNROLL(4)
     for (int i = 0; i < n; i++) {
-        qkx_gather(a, i, min_a, iscale_a, nmax, clamp_low, clamp_high, &s);
-        qkx_gather(b, i, min_b, iscale_b, nmax, clamp_low, clamp_high, &t);
+        qkx_gather(a, i, min_a, iscale_a, nmax, limit, &s);
+        qkx_gather(b, i, min_b, iscale_b, nmax, limit, &t);
     }
     *sa = s;
     *sb = t;
@@ -96,6 +94,7 @@ LANE void qkx_errors(const struct qkx_lanes *a, const struct qkx_lanes *b, int n
     vf min_b = b->trial_min;
     vf s = vf_set(0.0f);
     vf t = s;
+    UNROLL(4)
     for (int i = 0; i < n; i++) {
         s = vf_add(s, qkx_weigh_error(a, i, scale_a, min_a, absolute));
         t = vf_add(t, qkx_weigh_error(b, i, scale_b, min_b, absolute));
@@ -113,37 +112,30 @@ LANE void qkx_keep_better(struct qkx_lanes *q, vf error) {
     q->min = vf_select(better, q->trial_min, q->min);
 }
 
-LANE vm qkx_above(const struct qkx_lanes *q, float limit) {
-    vf low = vf_mul(q->trial_iscale, vf_sub(q->low, q->min));
-    vf high = vf_mul(q->trial_iscale, vf_sub(q->high, q->min));
-    return vm_and(vf_ge(low, vf_set(limit)), vf_ge(high, vf_set(limit)));
-}
-
-LANE vm qkx_below(const struct qkx_lanes *q, float limit) {
-    vf low = vf_mul(q->trial_iscale, vf_sub(q->low, q->min));
-    vf high = vf_mul(q->trial_iscale, vf_sub(q->high, q->min));
-    return vm_and(vf_lt(low, vf_set(limit)), vf_lt(high, vf_set(limit)));
-}
-
-/* One trial of two vectors of groups.
+/* Whether codes of a trial stay below nmax + 1/2 without a limit.
  *
- * Subtraction, multiplication and rounding are monotone, so that no code leaves 0..nmax when those
- * of the group's extremes do not; most trials can thus do without limits. (nmax is odd: half above
- * it rounds up, half below 0 rounds to 0.) A lane with an infinite or NaN scale fails the test. */
+ * The group's maximum is mapped to `mapped` but for two roundings, and as subtraction,
+ * multiplication and rounding are monotone, no element is mapped higher. All this holds for scales
+ * above zero and below infinity. */
+LANE bool qkx_is_unlimited(vf iscale_a, vf iscale_b, float mapped, float nmax) {
+    vf zero = vf_set(0.0f);
+    vf infinity = vf_set(INFINITY);
+    vm a = vm_and(vf_gt(iscale_a, zero), vf_lt(iscale_a, infinity));
+    vm b = vm_and(vf_gt(iscale_b, zero), vf_lt(iscale_b, infinity));
+    return mapped < nmax + 0.499f && vm_all(vm_and(a, b));
+}
+
+/* One trial of two vectors of groups. */
 LANE void qkx_try(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct uqff_qkx *how,
                   float mapped) {
     float nmax = (float)how->nmax;
     a->trial_iscale = vf_div(vf_set(mapped), vf_sub(a->high, a->min));
     b->trial_iscale = vf_div(vf_set(mapped), vf_sub(b->high, b->min));
-    bool low = vm_all(vm_and(qkx_above(a, -0.5f), qkx_above(b, -0.5f)));
-    bool high = vm_all(vm_and(qkx_below(a, nmax + 0.5f), qkx_below(b, nmax + 0.5f)));
     struct qkx_sums sa, sb;
-    if (low && high) {
-        qkx_gather_all(a, b, n, nmax, false, false, &sa, &sb);
-    } else if (high) {
-        qkx_gather_all(a, b, n, nmax, true, false, &sa, &sb);
+    if (qkx_is_unlimited(a->trial_iscale, b->trial_iscale, mapped, nmax)) {
+        qkx_gather_all(a, b, n, nmax, false, &sa, &sb);
     } else {
-        qkx_gather_all(a, b, n, nmax, true, true, &sa, &sb);
+        qkx_gather_all(a, b, n, nmax, true, &sa, &sb);
     }
     qkx_regress(a, &sa);
     qkx_regress(b, &sb);
@@ -160,6 +152,11 @@ LANE void qkx_judge(struct qkx_lanes *a, struct qkx_lanes *b, int n, bool absolu
 LANE void qkx_start(struct qkx_lanes *q, int n, const struct uqff_qkx *how) {
     vf zero = vf_set(0.0f);
     float nmax = (float)how->nmax;
+    q->low = q->high = q->x[0];
+    for (int i = 1; i < n; i++) {
+        q->low = vf_min(q->x[i], q->low);
+        q->high = vf_max(q->x[i], q->high);
+    }
     q->sum_w = q->sum_x = zero;
     for (int i = 0; i < n; i++) {
         q->sum_w = vf_add(q->sum_w, q->w[i]);
@@ -172,7 +169,7 @@ LANE void qkx_start(struct qkx_lanes *q, int n, const struct uqff_qkx *how) {
     q->iscale = iscale;
     q->scale = scale;
     for (int i = 0; i < n; i++) {
-        q->l[i] = qkx_code(q, i, min, iscale, nmax, true, true);
+        q->l[i] = qkx_code(q, i, min, iscale, nmax, true);
     }
     vf best = zero;
     for (int i = 0; i < n; i++) {

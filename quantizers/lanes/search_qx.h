@@ -16,19 +16,24 @@ struct qx_lanes {
     vf x[UQFF_GROUP_MAX];  /* element i of each group */
     vf w[UQFF_GROUP_MAX];  /* its weight */
     vf wx[UQFF_GROUP_MAX]; /* their product */
-    vf low, high;          /* extremes of x */
     vf largest;            /* by magnitude, with its sign */
     vf scale, iscale;      /* the result: code = nearest(iscale * x, -nmax, nmax - 1) + nmax */
     vf best;
 };
 
+/* The limits that may bind in a trial. */
+enum qx_limits { QX_NONE, QX_LOW, QX_BOTH };
+
 struct qx_fit {
     vf sumlx, suml2;
 };
 
-LANE void qx_gather(struct qx_fit *f, vf x, vf w, vf wx, vf iscale, float nmax, bool clamp) {
+LANE void qx_gather(struct qx_fit *f, vf x, vf w, vf wx, vf iscale, float nmax,
+                    enum qx_limits limits) {
     vf v = vf_mul(iscale, x);
-    vf l = clamp ? vf_nearest(v, -nmax, nmax - 1.0f) : vf_round(v);
+    v = limits >= QX_LOW ? vf_max(v, vf_set(-nmax)) : v;
+    v = limits >= QX_BOTH ? vf_min(v, vf_set(nmax - 1.0f)) : v;
+    vf l = vf_round(v);
     f->sumlx = vf_add(f->sumlx, vf_mul(wx, l));
     f->suml2 = vf_add(f->suml2, vf_mul(vf_mul(w, l), l));
 }
@@ -36,36 +41,26 @@ LANE void qx_gather(struct qx_fit *f, vf x, vf w, vf wx, vf iscale, float nmax, 
 LANE struct qx_fit qx_fit_one(const struct qx_lanes *q, int n, float nmax, vf iscale) {
     struct qx_fit f = {vf_set(0.0f), vf_set(0.0f)};
     for (int i = 0; i < n; i++) {
-        qx_gather(&f, q->x[i], q->w[i], q->wx[i], iscale, nmax, true);
+        qx_gather(&f, q->x[i], q->w[i], q->wx[i], iscale, nmax, QX_BOTH);
     }
     return f;
 }
 
-LANE void qx_fit_pair(const struct qx_lanes *q, int n, float nmax, bool clamp, vf iscale_a,
-                      vf iscale_b, struct qx_fit *a, struct qx_fit *b) {
+LANE void qx_fit_pair(const struct qx_lanes *q, int n, float nmax, enum qx_limits limits,
+                      vf iscale_a, vf iscale_b, struct qx_fit *a, struct qx_fit *b) {
     vf zero = vf_set(0.0f);
     struct qx_fit s = {zero, zero};
     struct qx_fit t = s;
+    UNROLL(8)
     for (int i = 0; i < n; i++) {
         vf x = q->x[i];
         vf w = q->w[i];
         vf wx = q->wx[i];
-        qx_gather(&s, x, w, wx, iscale_a, nmax, clamp);
-        qx_gather(&t, x, w, wx, iscale_b, nmax, clamp);
+        qx_gather(&s, x, w, wx, iscale_a, nmax, limits);
+        qx_gather(&t, x, w, wx, iscale_b, nmax, limits);
     }
     *a = s;
     *b = t;
-}
-
-/* Multiplying is monotone: when neither extreme needs a limit, no element does. (nmax is even: half
- * above nmax - 1 rounds up to nmax, half below -nmax rounds back to it.) Infinite scales fail the
- * test. */
-LANE vm qx_fits(const struct qx_lanes *q, vf iscale, float nmax) {
-    vf lo = vf_set(-nmax - 0.5f);
-    vf hi = vf_set(nmax - 0.5f);
-    vf a = vf_mul(iscale, q->low);
-    vf b = vf_mul(iscale, q->high);
-    return vm_and(vm_and(vf_ge(a, lo), vf_lt(a, hi)), vm_and(vf_ge(b, lo), vf_lt(b, hi)));
 }
 
 LANE void qx_keep_better(struct qx_lanes *q, struct qx_fit f, vf iscale) {
@@ -91,42 +86,107 @@ LANE vf signed_maximum_lanes(int n, const vf *x) {
     return largest;
 }
 
-/* always_clamp: x may hold infinities and NaN, which the extremes would not tell. */
-LANE void qx_search(struct qx_lanes *q, int n, float nmax, bool always_clamp) {
+/* -(nmax + s / 10) for the trials s = -9 .. 9 but 0, in order. */
+enum { QX_TRIALS = 18 };
+
+struct qx_type {
+    float nmax;
+    float trial[QX_TRIALS];
+};
+
+#define QX_TRIAL(nmax, s) -((nmax) + 0.1f * (s))
+#define QX_TYPE(nmax)                                                                              \
+    {                                                                                              \
+        nmax, {                                                                                    \
+            QX_TRIAL(nmax, -9.0f), QX_TRIAL(nmax, -8.0f), QX_TRIAL(nmax, -7.0f),                   \
+                QX_TRIAL(nmax, -6.0f), QX_TRIAL(nmax, -5.0f), QX_TRIAL(nmax, -4.0f),               \
+                QX_TRIAL(nmax, -3.0f), QX_TRIAL(nmax, -2.0f), QX_TRIAL(nmax, -1.0f),               \
+                QX_TRIAL(nmax, 1.0f), QX_TRIAL(nmax, 2.0f), QX_TRIAL(nmax, 3.0f),                  \
+                QX_TRIAL(nmax, 4.0f), QX_TRIAL(nmax, 5.0f), QX_TRIAL(nmax, 6.0f),                  \
+                QX_TRIAL(nmax, 7.0f), QX_TRIAL(nmax, 8.0f), QX_TRIAL(nmax, 9.0f)                   \
+        }                                                                                          \
+    }
+
+/* From the fourteenth trial on (s = 5), the largest magnitude itself needs the lower limit. */
+enum { QX_INNER_TRIALS = 12 };
+
+LANE void qx_try(struct qx_lanes *q, int count, int n, const struct qx_type *t, int from, int to,
+                 enum qx_limits limits) {
+    for (int k = from; k < to; k += 2) {
+        for (int v = 0; v < count; v++) {
+            vf trial_a = vf_div(vf_set(t->trial[k]), q[v].largest);
+            vf trial_b = vf_div(vf_set(t->trial[k + 1]), q[v].largest);
+            struct qx_fit a, b;
+            qx_fit_pair(&q[v], n, t->nmax, limits, trial_a, trial_b, &a, &b);
+            qx_keep_better(&q[v], a, trial_a);
+            qx_keep_better(&q[v], b, trial_b);
+        }
+    }
+}
+
+/* How far beyond or short of the extreme of code -nmax that of the other sign reaches, at most: its
+ * share of the largest magnitude, over the lanes. Groups of zeros have none. */
+LANE float qx_far_end(vf low, vf high) {
     vf zero = vf_set(0.0f);
-    q->low = q->high = q->x[0];
+    vf above = vf_max(high, zero);
+    vf below = vf_max(vf_neg(low), zero);
+    vf share = vf_div(vf_min(above, below), vf_max(above, below));
+    return vf_largest(vf_max(share, zero)); /* 0 for 0/0 */
+}
+
+/* The number of trials, an even one, that need no upper limit. A trial maps the far end to its
+ * share of nmax + s / 10. Below nmax - 1/2 no code rounds up to nmax, rounding being monotone; what
+ * was lost by rounding on the way is much less than the margin. */
+LANE int qx_unlimited_trials(const struct qx_type *t, float share) {
+    float limit = (t->nmax - 0.5f) * (1.0f - 1e-5f);
+    int k = 0;
+    while (k < QX_TRIALS && -t->trial[k + 1] * share < limit) {
+        k += 2;
+    }
+    return k;
+}
+
+LANE float qx_start(struct qx_lanes *q, int n, const struct qx_type *t) {
+    vf zero = vf_set(0.0f);
+    vf low = q->x[0];
+    vf high = low;
     for (int i = 0; i < n; i++) {
         q->wx[i] = vf_mul(q->w[i], q->x[i]);
-        q->low = vf_min(q->x[i], q->low);
-        q->high = vf_max(q->x[i], q->high);
+        low = vf_min(q->x[i], low);
+        high = vf_max(q->x[i], high);
     }
     q->largest = signed_maximum_lanes(n, q->x);
-    q->iscale = vf_div(vf_set(-nmax), q->largest);
+    q->iscale = vf_div(vf_set(-t->nmax), q->largest);
+    struct qx_fit first = qx_fit_one(q, n, t->nmax, q->iscale);
+    q->scale = vf_select(vf_eq(first.suml2, zero), zero, vf_div(first.sumlx, first.suml2));
+    q->best = vf_mul(q->scale, first.sumlx);
+    return qx_far_end(low, high);
+}
 
-    struct qx_fit a = qx_fit_one(q, n, nmax, q->iscale);
-    q->scale = vf_select(vf_eq(a.suml2, zero), zero, vf_div(a.sumlx, a.suml2));
-    q->best = vf_mul(q->scale, a.sumlx);
-    for (int k = 0; k < 9; k++) {
-        float s = (float)(2 * k - 9); /* -9 -8, -7 -6, ... -1 1, 2 3, ... 8 9 */
-        float first = k < 5 ? s : s + 1.0f;
-        float second = k < 4 ? s + 1.0f : s + 2.0f;
-        vf trial_a = vf_div(vf_set(-(nmax + 0.1f * first)), q->largest);
-        vf trial_b = vf_div(vf_set(-(nmax + 0.1f * second)), q->largest);
-        vm fits = vm_and(qx_fits(q, trial_a, nmax), qx_fits(q, trial_b, nmax));
-        struct qx_fit b;
-        if (!always_clamp && vm_all(fits)) {
-            qx_fit_pair(q, n, nmax, false, trial_a, trial_b, &a, &b);
-        } else {
-            qx_fit_pair(q, n, nmax, true, trial_a, trial_b, &a, &b);
-        }
-        qx_keep_better(q, a, trial_a);
-        qx_keep_better(q, b, trial_b);
+/* Searches in `count` vectors. finite: no x is an infinity or NaN, so that extremes tell where
+ * limits bind. (They do not in a group that counts as zero, but what is found there is not used.)
+ */
+LANE void qx_search(struct qx_lanes *q, int count, int n, const struct qx_type *t, bool finite) {
+    float share = 0.0f;
+    for (int v = 0; v < count; v++) {
+        float s = qx_start(&q[v], n, t);
+        share = s > share ? s : share;
+    }
+    int unlimited = finite ? qx_unlimited_trials(t, share) : 0;
+    int inner = unlimited < QX_INNER_TRIALS ? unlimited : QX_INNER_TRIALS;
+    qx_try(q, count, n, t, 0, inner, QX_NONE);
+    if (unlimited == QX_TRIALS) {
+        qx_try(q, count, n, t, inner, QX_TRIALS, QX_LOW);
+    } else {
+        qx_try(q, count, n, t, inner, QX_TRIALS, QX_BOTH);
     }
 
     /* A group that counts as zero: NaN times anything rounds to code 0. */
-    vm none = vf_lt(vf_abs(q->largest), vf_set(UQFF_GROUP_EPSILON));
-    q->scale = vf_select(none, zero, q->scale);
-    q->iscale = vf_select(none, vf_set(NAN), q->iscale);
+    for (int v = 0; v < count; v++) {
+        vm none = vf_lt(vf_abs(q[v].largest), vf_set(UQFF_GROUP_EPSILON));
+        q[v].scale = vf_select(none, vf_set(0.0f), q[v].scale);
+        q[v].iscale = vf_select(none, vf_set(NAN), q[v].iscale);
+    }
 }
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "kernels.h"
 
-/* Q4_0 to Q5_1 leave rows with importance to the reference. */
+/* Q4_0 to Q5_1 leave rows with importance to lanes/search.h. */
 uqff_quantize_fn LEVEL(quantize_f32), LEVEL(quantize_f16), LEVEL(quantize_bf16);
 uqff_quantize_fn LEVEL(quantize_q4_0), LEVEL(quantize_q4_1), LEVEL(quantize_q5_0),
     LEVEL(quantize_q5_1), LEVEL(quantize_q8_0), LEVEL(quantize_q8_1);

@@ -11,6 +11,7 @@
 
 #include "lanes/quantize_minimum.h"
 #include "lanes/quantize_symmetric.h"
+#include "lanes/quantize_weighted.h"
 
 #define ROW(TYPE, name) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = {.quantize = LEVEL(quantize_##name)}
 

@@ -1,0 +1,132 @@
+/*
+ * Q4_0, Q4_1, Q5_0 and Q5_1 with importance: every block is a group of 32, so that eight blocks are
+ * the lanes of a vector. The layouts are drawn in ref/. Private to quantizers/.
+ */
+#ifndef UQFF_LANES_QUANTIZE_WEIGHTED_H
+#define UQFF_LANES_QUANTIZE_WEIGHTED_H
+
+#include "lanes/groups.h"
+#include "lanes/search.h"
+#include "lanes/search_qkx.h"
+#include "lanes/search_qx.h"
+
+enum { WEIGHTED_LENGTH = 32, WEIGHTED_VECTORS = 4, WEIGHTED_CHUNK = 8 * WEIGHTED_VECTORS };
+
+/* The mean square of the row: one serial sum, which nothing can hide. */
+LANE float row_sigma2(const float *x, size_t n) {
+    return sum_of_squares(n, x) / (float)n;
+}
+
+/* Values and weights of up to eight blocks. */
+LANE void weighted_load(vf *x, vf *w, const float *from, const float *importance, int blocks,
+                        float sigma2) {
+    load_groups(x, from, WEIGHTED_LENGTH, blocks, WEIGHTED_LENGTH);
+    load_groups(w, importance, WEIGHTED_LENGTH, blocks, WEIGHTED_LENGTH);
+    for (int i = 0; i < WEIGHTED_LENGTH; i++) {
+        w[i] = weigh(x[i], w[i], vf_set(sigma2));
+    }
+}
+
+/* nearest_int(iscale * (x - base), lo, hi) + bias of a block. */
+LANE vb weighted_codes(const float *x, float iscale, float base, float lo, float hi, int bias) {
+    vi q[4];
+    for (int k = 0; k < 4; k++) {
+        vf v = vf_mul(vf_set(iscale), vf_sub(vf_load(x + 8 * k), vf_set(base)));
+        q[k] = vi_add(vf_nearest_int(v, lo, hi), vi_set(bias));
+    }
+    return vb_of_codes(q[0], q[1], q[2], q[3]);
+}
+
+/* Stores codes of four bits, or of five with the fifth ones before. */
+LANE void weighted_store_codes(unsigned char *y, vb codes, bool five_bits) {
+    if (five_bits) {
+        uqff_store_le32(y, vb_fifth_bits(codes));
+        y += 4;
+    }
+    vb_store_nibbles(y, vb_and(codes, vb_set(0x0f)));
+}
+
+/* ---- Q4_0, Q5_0 ----------------------------------------------------------------------------- */
+
+LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const float *x,
+                             unsigned char *y, size_t n, const float *importance) {
+    const size_t bytes = five_bits ? 22 : 18;
+    float sigma2 = row_sigma2(x, n);
+    for (size_t i = 0; i < n;) {
+        size_t left = (n - i) / WEIGHTED_LENGTH;
+        int blocks = left < 8 ? (int)left : 8;
+        struct qx_lanes q;
+        float scale[8], iscale[8];
+        weighted_load(q.x, q.w, x + i, importance + i, blocks, sigma2);
+        qx_search(&q, 1, WEIGHTED_LENGTH, t, true);
+        vf_store(scale, q.scale);
+        vf_store(iscale, q.iscale);
+        for (int k = 0; k < blocks; k++, i += WEIGHTED_LENGTH, y += bytes) {
+            store_f16(y, scale[k]);
+            /* Subtracting 0 changes nothing. */
+            vb codes =
+                weighted_codes(x + i, iscale[k], 0.0f, -t->nmax, t->nmax - 1.0f, (int)t->nmax);
+            weighted_store_codes(y + 2, codes, five_bits);
+        }
+    }
+}
+
+SIMD void LEVEL(quantize_q4_0_weighted)(const float *x, unsigned char *y, size_t n,
+                                        const float *importance) {
+    static const struct qx_type type = QX_TYPE(8.0f);
+    weighted_symmetric(&type, false, x, y, n, importance);
+}
+
+SIMD void LEVEL(quantize_q5_0_weighted)(const float *x, unsigned char *y, size_t n,
+                                        const float *importance) {
+    static const struct qx_type type = QX_TYPE(16.0f);
+    weighted_symmetric(&type, true, x, y, n, importance);
+}
+
+/* ---- Q4_1, Q5_1 ----------------------------------------------------------------------------- */
+
+LANE void weighted_minimum(const struct uqff_qkx *how, bool five_bits, const float *x,
+                           unsigned char *y, size_t n, const float *importance) {
+    const size_t bytes = five_bits ? 24 : 20;
+    float sigma2 = row_sigma2(x, n);
+    for (size_t i = 0; i < n;) {
+        size_t left = (n - i) / WEIGHTED_LENGTH;
+        int blocks = left < WEIGHTED_CHUNK ? (int)left : WEIGHTED_CHUNK;
+        int vectors = (blocks + 7) / 8;
+        struct qkx_lanes q[WEIGHTED_VECTORS];
+        float scale[WEIGHTED_CHUNK], min[WEIGHTED_CHUNK], iscale[WEIGHTED_CHUNK],
+            base[WEIGHTED_CHUNK];
+        for (int v = 0; v < vectors; v++) {
+            size_t at = i + 8 * WEIGHTED_LENGTH * (size_t)v;
+            int here = blocks - 8 * v < 8 ? blocks - 8 * v : 8;
+            weighted_load(q[v].x, q[v].w, x + at, importance + at, here, sigma2);
+        }
+        qkx_search(q, vectors, WEIGHTED_LENGTH, how);
+        for (int v = 0; v < vectors; v++) {
+            vf_store(scale + 8 * v, q[v].scale);
+            vf_store(min + 8 * v, q[v].min);
+            vf_store(iscale + 8 * v, q[v].iscale);
+            vf_store(base + 8 * v, q[v].base);
+        }
+        for (int k = 0; k < blocks; k++, i += WEIGHTED_LENGTH, y += bytes) {
+            store_f16(y, scale[k]);
+            store_f16(y + 2, min[k]);
+            vb codes = weighted_codes(x + i, iscale[k], base[k], 0.0f, (float)how->nmax, 0);
+            weighted_store_codes(y + 4, codes, five_bits);
+        }
+    }
+}
+
+SIMD void LEVEL(quantize_q4_1_weighted)(const float *x, unsigned char *y, size_t n,
+                                        const float *importance) {
+    static const struct uqff_qkx how = {15, -0.9f, 0.05f, 36, false};
+    weighted_minimum(&how, false, x, y, n, importance);
+}
+
+SIMD void LEVEL(quantize_q5_1_weighted)(const float *x, unsigned char *y, size_t n,
+                                        const float *importance) {
+    static const struct uqff_qkx how = {31, -0.9f, 0.05f, 36, false};
+    weighted_minimum(&how, true, x, y, n, importance);
+}
+
+#endif

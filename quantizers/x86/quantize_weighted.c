@@ -1,0 +1,8 @@
+/* lanes/quantize_weighted.h for AVX2. */
+#if defined(__x86_64__)
+
+#include "x86/vec.h"
+
+#include "lanes/quantize_weighted.h"
+
+#endif
