@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "kernels.h"
+#include "products.h"
 #include "ref/ref.h"
 
 #define ENTRY(TYPE, quantize, dequantize, scales)                                                  \
@@ -53,6 +54,7 @@ const struct uqff_kernels uqff_kernels_ref = {
             DECODE(F8_E8M0, f8_e8m0),
         },
     .find_nonfinite = uqff_ref_find_nonfinite,
+    .products = &uqff_products_ref,
 };
 
 /* ---- level in use --------------------------------------------------------------------------- */
@@ -102,6 +104,23 @@ enum uqff_code uqff_cpu_set_level(enum uqff_cpu_level level, struct uqff_error *
     return UQFF_OK;
 }
 
+uqff_quantize_fn *uqff_quantize_in_use(uint32_t type) {
+    const struct uqff_kernels *over = tables[uqff_cpu_level()];
+    uqff_quantize_fn *found = over ? over->type[UQFF_SLOT(type)].quantize : NULL;
+    return found ? found : uqff_kernels_ref.type[UQFF_SLOT(type)].quantize;
+}
+
+uqff_dequantize_fn *uqff_dequantize_in_use(uint32_t type) {
+    const struct uqff_kernels *over = tables[uqff_cpu_level()];
+    uqff_dequantize_fn *found = over ? over->type[UQFF_SLOT(type)].dequantize : NULL;
+    return found ? found : uqff_kernels_ref.type[UQFF_SLOT(type)].dequantize;
+}
+
+const struct uqff_products *uqff_products_in_use(void) {
+    const struct uqff_kernels *over = tables[uqff_cpu_level()];
+    return over && over->products ? over->products : &uqff_products_ref;
+}
+
 /* ---- calls ---------------------------------------------------------------------------------- */
 
 /* Checks that n elements of the type are whole blocks and that it has what `flag` says. */
@@ -126,12 +145,7 @@ enum uqff_code uqff_quantize_row(uint32_t type, const float *x, void *y, size_t 
     if (code != UQFF_OK) {
         return code;
     }
-    uqff_quantize_fn *quantize = uqff_kernels_ref.type[UQFF_SLOT(type)].quantize;
-    const struct uqff_kernels *over = tables[uqff_cpu_level()];
-    if (over && over->type[UQFF_SLOT(type)].quantize) {
-        quantize = over->type[UQFF_SLOT(type)].quantize;
-    }
-    quantize(x, (unsigned char *)y, n, importance);
+    uqff_quantize_in_use(type)(x, (unsigned char *)y, n, importance);
     return UQFF_OK;
 }
 
@@ -141,12 +155,7 @@ enum uqff_code uqff_dequantize_row(uint32_t type, const void *x, float *y, size_
     if (code != UQFF_OK) {
         return code;
     }
-    uqff_dequantize_fn *dequantize = uqff_kernels_ref.type[UQFF_SLOT(type)].dequantize;
-    const struct uqff_kernels *over = tables[uqff_cpu_level()];
-    if (over && over->type[UQFF_SLOT(type)].dequantize) {
-        dequantize = over->type[UQFF_SLOT(type)].dequantize;
-    }
-    dequantize((const unsigned char *)x, y, n);
+    uqff_dequantize_in_use(type)((const unsigned char *)x, y, n);
     return UQFF_OK;
 }
 

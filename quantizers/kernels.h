@@ -34,14 +34,22 @@ struct uqff_kernel {
 #define UQFF_SLOT(id) ((id) < 1000 ? (id) : (id)-1000 + 43)
 #define UQFF_SLOTS 61
 
+struct uqff_products;
+
 struct uqff_kernels {
     struct uqff_kernel type[UQFF_SLOTS];
     size_t (*find_nonfinite)(const float *x, size_t n);
+    const struct uqff_products *products; /* products.h */
 };
 
 extern const struct uqff_kernels uqff_kernels_ref;
 extern const struct uqff_kernels uqff_kernels_avx2; /* on x86-64 */
 extern const struct uqff_kernels uqff_kernels_neon; /* on aarch64 */
+
+/* The functions of the level in use, for a type that has them. */
+uqff_quantize_fn *uqff_quantize_in_use(uint32_t type);
+uqff_dequantize_fn *uqff_dequantize_in_use(uint32_t type);
+const struct uqff_products *uqff_products_in_use(void);
 
 /* What the processor and its operating system support. */
 enum uqff_cpu_level uqff_cpu_detect(void);

@@ -142,19 +142,21 @@ static void check_against_doubles(const struct recipe *recipe, uint32_t type, co
     struct uqff_error err;
     must(uqff_dequantize_row(type, w, decoded_w, n, &err), &err);
     must(uqff_dequantize_row(activations, x, decoded_x, n, &err), &err);
-    double sum = 0.0, size = 0.0, largest = 0.0;
+    double sum = 0.0, size = 0.0, largest = 0.0, size_of_x = 0.0, largest_x = 0.0;
     for (size_t k = 0; k < n; k++) {
         double product = (double)decoded_w[k] * (double)decoded_x[k];
         sum += product;
         size += fabs(product);
+        size_of_x += fabs((double)decoded_x[k]);
         largest = fmax(largest, fabs((double)decoded_w[k]));
+        largest_x = fmax(largest_x, fabs((double)decoded_x[k]));
     }
-    /* Q8_1 holds the sum of a block in eleven bits; where its f16 is subnormal, in units of 2^-24.
-     */
+    /* Where a minimum is taken off, both parts may be larger than what remains. Q8_1 holds the sum
+     * of a block in eleven bits; where its f16 is subnormal, in units of 2^-24. */
     bool coarse = activations == UQFF_TYPE_Q8_1;
-    double bound = size * (coarse ? 0x1p-7 : 0x1p-19) + 1e-37 * (double)(n + 1);
-    bound += coarse ? (double)n * largest * 0x1p-24 : 0.0;
-    if (!(size < 1e38) || (coarse && !isfinite(found))) {
+    double bound = size * 0x1p-19 + largest * size_of_x * (coarse ? 0x1p-8 : 0x1p-19);
+    bound += largest * (double)n * (coarse ? 0x1p-24 : 0.0) + 1e-37 * (double)(n + 1);
+    if (!(size < 1e38) || largest_x > 1e30 || (coarse && !isfinite(found))) {
         return; /* the sum, or something on the way to it, overflows */
     }
     if (!(fabs((double)found - sum) <= bound)) {

@@ -140,6 +140,75 @@ UQFF_API enum uqff_code uqff_scan_scales(uint32_t type, const void *x, size_t n,
                                          struct uqff_scale_range *out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* ---- dot and matrix kernels ---------------------------------------------------------------------- */
+
+/* Products of rows of weights, as they stand in a file, with rows of activations. Every result is
+ * defined to the last bit by spec/kernels.md: it does not depend on the level, the compiler, the
+ * number of tokens in a batch, or how rows are divided among threads, and uqff_dot and a matrix
+ * product give the same bits for the same two rows. A result that is not a number is the quiet NaN
+ * 7fc00000.
+ *
+ * A product is taken in one of two ways:
+ *  - of blocks: activations are encoded as the type that uqff_activation_type names, and codes are
+ *    multiplied as integers;
+ *  - exactly: activations stay float32, and weights are decoded to float32. This is the only way for
+ *    F32, F16, BF16 and the other plain types, and possible for every type that can be decoded. */
+
+#define UQFF_NO_TYPE UINT32_MAX
+
+/* The type of activations that meet weights of a type: Q8_0, Q8_1 or Q8_K for block types, paired as
+ * in ggml; F32 for types that are only multiplied exactly; UQFF_NO_TYPE for a type that cannot stand
+ * for weights. */
+UQFF_API uint32_t uqff_activation_type(uint32_t weight_type);
+
+/* *out = sum of weights[k] * activations[k] over n elements, a multiple of the block lengths.
+ * weights: uqff_row_bytes(weight_type, n) bytes. activations: a row of activation_type, which is F32
+ * or uqff_activation_type(weight_type), as uqff_quantize_row writes it. Only float32 activations need
+ * alignment, that of floats. UQFF_E_TYPE when the types do not meet, UQFF_E_SHAPE when n does not
+ * fit. Any thread. */
+UQFF_API enum uqff_code uqff_dot(uint32_t weight_type, const void *weights,
+                                 uint32_t activation_type, const void *activations, size_t n,
+                                 float *out, struct uqff_error *err) UQFF_MUST_CHECK;
+
+struct uqff_products;
+
+/* How matrices of one shape are multiplied: out[t][r] = sum over c of weights[r][c] *
+ * activations[t][c]. A plain value: it owns nothing, may be copied, and serves any number of threads.
+ * It keeps the kernel level that was in use when it was made. */
+struct uqff_matmul {
+    uint32_t weight_type;
+    uint32_t activation_type; /* F32: exactly */
+    size_t columns;           /* elements of a row of weights and of activations */
+    size_t tokens;            /* rows of activations */
+    size_t row_bytes;         /* of a row of weights */
+    size_t activation_bytes;  /* what uqff_matmul_prepare fills; never less for more tokens */
+    size_t scratch_bytes;     /* what each thread in uqff_matmul_run works in; neither */
+    const struct uqff_products *products; /* private */
+};
+
+/* Plans the product of `tokens` activations with weights of any number of rows. Cheap, and the one
+ * function here that can fail: UQFF_E_TYPE when the types do not meet, UQFF_E_SHAPE when `columns`
+ * does not fit, UQFF_E_OVERFLOW. */
+UQFF_API enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activation_type,
+                                         size_t columns, size_t tokens, struct uqff_matmul *plan,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* Brings tokens first .. first + count - 1 into the form that the kernels read. x[t * x_stride + c]
+ * holds all plan->tokens rows, finite; `activations` is plan->activation_bytes bytes, without
+ * alignment, which must stay where they are. Threads may prepare different tokens of the same
+ * activations at once. What is prepared serves every plan of the same types, columns, tokens and
+ * level, so once for several matrices. */
+UQFF_API void uqff_matmul_prepare(const struct uqff_matmul *plan, const float *x, size_t x_stride,
+                                  size_t first, size_t count, void *activations);
+
+/* out[t * out_stride + r] for all tokens and `rows` rows of weights, which follow each other without
+ * gaps. scratch: plan->scratch_bytes bytes, without alignment, for this call alone. To divide the
+ * work, give each thread some of the rows, weights + r * plan->row_bytes and out + r; 16 rows or a
+ * multiple of that at a time are fastest. */
+UQFF_API void uqff_matmul_run(const struct uqff_matmul *plan, const void *weights, size_t rows,
+                              const void *activations, float *out, size_t out_stride,
+                              void *scratch);
+
 /* ---- kernel level -------------------------------------------------------------------------------- */
 
 /* Instruction sets that a kernel may use. The best one found is used unless a cap is set. */
