@@ -411,6 +411,16 @@ LANE void group_from_bf16(const unsigned char *x, float *y) {
     }
 }
 
+/* Whole lines that are written one after another these processors do not read first. */
+#define PAST_CACHES_FROM SIZE_MAX
+
+LANE void put_past_caches(float *y, const float *x, size_t n) {
+    memcpy(y, x, n * sizeof *y);
+}
+
+LANE void end_past_caches(void) {
+}
+
 /* Whether 64 floats are all finite: v - v is +0 then, and NaN otherwise. */
 LANE bool all_finite_64(const float *x) {
     uint32x4_t seen = vdupq_n_u32(0);

@@ -1,6 +1,6 @@
 /*
- * Plain floats: F32, F16 and BF16, and the search for a value that is none. Over an instruction
- * set's unpack.h. Private to quantizers/.
+ * To plain floats, F32, F16 and BF16, and the search for a value that is no number. Over an
+ * instruction set's unpack.h. Private to quantizers/.
  */
 #ifndef UQFF_LANES_CONVERT_H
 #define UQFF_LANES_CONVERT_H
@@ -37,22 +37,6 @@ SIMD void LEVEL(quantize_bf16)(const float *x, unsigned char *y, size_t n,
         }
     }
     uqff_ref_quantize_bf16(x, y, n, importance);
-}
-
-SIMD void LEVEL(dequantize_f16)(const unsigned char *x, float *y, size_t n) {
-    for (; n >= 32; n -= 32, x += 64, y += 32) {
-        if (!group_from_f16(x, y)) {
-            uqff_ref_dequantize_f16(x, y, 32);
-        }
-    }
-    uqff_ref_dequantize_f16(x, y, n);
-}
-
-SIMD void LEVEL(dequantize_bf16)(const unsigned char *x, float *y, size_t n) {
-    for (; n >= 32; n -= 32, x += 64, y += 32) {
-        group_from_bf16(x, y);
-    }
-    uqff_ref_dequantize_bf16(x, y, n);
 }
 
 SIMD size_t LEVEL(find_nonfinite)(const float *x, size_t n) {

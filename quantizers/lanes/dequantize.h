@@ -10,17 +10,37 @@
 
 #include "lanes/simple.h"
 #include "ref/iq4.h"
+#include "ref/ref.h"
+
+/* ---- plain floats --------------------------------------------------------------------------- */
+
+/* What a number that is none becomes the reference knows; here it would be made quiet. */
+SIMD static void decode_f16(const unsigned char *x, float *y, size_t n) {
+    for (; n >= 32; n -= 32, x += 64, y += 32) {
+        if (!group_from_f16(x, y)) {
+            uqff_ref_dequantize_f16(x, y, 32);
+        }
+    }
+    uqff_ref_dequantize_f16(x, y, n);
+}
+
+SIMD static void decode_bf16(const unsigned char *x, float *y, size_t n) {
+    for (; n >= 32; n -= 32, x += 64, y += 32) {
+        group_from_bf16(x, y);
+    }
+    uqff_ref_dequantize_bf16(x, y, n);
+}
 
 /* ---- 32 values ------------------------------------------------------------------------------ */
 
-SIMD void LEVEL(dequantize_q4_0)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q4_0(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 18, y += 32) {
         float d = get_f16(x);
         put_scaled(y, vb_sub(vb_nibbles(x + 2), vb_set(8)), d, d);
     }
 }
 
-SIMD void LEVEL(dequantize_q4_1)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q4_1(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 20, y += 32) {
         float d = get_f16(x);
         float m = get_f16(x + 2);
@@ -30,7 +50,7 @@ SIMD void LEVEL(dequantize_q4_1)(const unsigned char *x, float *y, size_t n) {
 
 /* The low four bits of a code less 16 are those of the code; the upper four are all ones if the
  * fifth bit is clear, else zero. */
-SIMD void LEVEL(dequantize_q5_0)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q5_0(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 22, y += 32) {
         float d = get_f16(x);
         vb clear = vb_from_bits(~uqff_load_le32(x + 2));
@@ -38,7 +58,7 @@ SIMD void LEVEL(dequantize_q5_0)(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-SIMD void LEVEL(dequantize_q5_1)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q5_1(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 24, y += 32) {
         float d = get_f16(x);
         float m = get_f16(x + 2);
@@ -48,28 +68,28 @@ SIMD void LEVEL(dequantize_q5_1)(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-SIMD void LEVEL(dequantize_q8_0)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q8_0(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 34, y += 32) {
         float d = get_f16(x);
         put_scaled(y, vb_load(x + 2), d, d);
     }
 }
 
-SIMD void LEVEL(dequantize_q8_1)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q8_1(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 36, y += 32) {
         float d = get_f16(x);
         put_scaled(y, vb_load(x + 4), d, d);
     }
 }
 
-SIMD void LEVEL(dequantize_iq4_nl)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_iq4_nl(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 18, y += 32) {
         float d = get_f16(x);
         put_scaled(y, vb_lookup(uqff_iq4_values, vb_nibbles(x + 2)), d, d);
     }
 }
 
-SIMD void LEVEL(dequantize_mxfp4)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_mxfp4(const unsigned char *x, float *y, size_t n) {
     static const int8_t doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
     for (; n > 0; n -= 32, x += 17, y += 32) {
         unsigned e = x[0];
@@ -80,7 +100,7 @@ SIMD void LEVEL(dequantize_mxfp4)(const unsigned char *x, float *y, size_t n) {
 
 /* ---- 256 values in groups of 16 ------------------------------------------------------------- */
 
-SIMD void LEVEL(dequantize_q2_k)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q2_k(const unsigned char *x, float *y, size_t n) {
     const vb three = vb_set(3);
     for (; n > 0; n -= 256, x += 84) {
         /* Sixteen scales, then sixteen minima. */
@@ -102,7 +122,7 @@ static inline uint64_t join_scale_bits(uint32_t low, uint32_t high) {
     return (low & 0x0f0f0f0f) | (high & 0x03030303) << 4;
 }
 
-SIMD void LEVEL(dequantize_q3_k)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q3_k(const unsigned char *x, float *y, size_t n) {
     const vb three = vb_set(3);
     const vb four = vb_set(4);
     for (; n > 0; n -= 256, x += 110) {
@@ -135,7 +155,7 @@ LANE vb join_6(vb low, vb high) {
     return vb_sub(q, vb_set(32));
 }
 
-SIMD void LEVEL(dequantize_q6_k)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q6_k(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 256, x += 210) {
         float d = get_f16(x + 208);
         float s[32];
@@ -165,7 +185,7 @@ LANE void scales_6(const unsigned char *x, float s[32]) {
     put_scaled(s, vb_words(scales, 0, minima, 0), get_f16(x), -get_f16(x + 2));
 }
 
-SIMD void LEVEL(dequantize_q4_k)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q4_k(const unsigned char *x, float *y, size_t n) {
     const vb low = vb_set(0x0f);
     for (; n > 0; n -= 256, x += 144) {
         float s[32];
@@ -180,7 +200,7 @@ SIMD void LEVEL(dequantize_q4_k)(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-SIMD void LEVEL(dequantize_q5_k)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q5_k(const unsigned char *x, float *y, size_t n) {
     const vb low = vb_set(0x0f);
     const vb fifth = vb_set(0x10);
     for (; n > 0; n -= 256, x += 176) {
@@ -212,7 +232,7 @@ static inline uint64_t spread_pairs(uint64_t v) {
     return (v | v << 6) & 0x0303030303030303;
 }
 
-SIMD void LEVEL(dequantize_iq4_xs)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_iq4_xs(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 256, x += 136) {
         float d = get_f16(x);
         uint64_t scales =
@@ -227,7 +247,7 @@ SIMD void LEVEL(dequantize_iq4_xs)(const unsigned char *x, float *y, size_t n) {
 
 /* ---- 256 values, one scale ------------------------------------------------------------------ */
 
-SIMD void LEVEL(dequantize_q8_k)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_q8_k(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 256, x += 292) {
         float d = bits_float(uqff_load_le32(x));
         for (int g = 0; g < 8; g++, y += 32) {
@@ -236,7 +256,7 @@ SIMD void LEVEL(dequantize_q8_k)(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-SIMD void LEVEL(dequantize_tq2_0)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_tq2_0(const unsigned char *x, float *y, size_t n) {
     const vb one = vb_set(1);
     const vb three = vb_set(3);
     for (; n > 0; n -= 256, x += 66) {
@@ -270,7 +290,7 @@ LANE vb first_trits(vb v) {
 
 /* Multiplying a byte by 3 and dropping what leaves it brings the next trit to the front. The second
  * part is one vector a pair of trits, the last beside qh: see quantize_simple.h. */
-SIMD void LEVEL(dequantize_tq1_0)(const unsigned char *x, float *y, size_t n) {
+SIMD static void decode_tq1_0(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 256, x += 54, y += 96) {
         float d = get_f16(x + 52);
         vb v = vb_load(x);
@@ -291,5 +311,56 @@ SIMD void LEVEL(dequantize_tq1_0)(const unsigned char *x, float *y, size_t n) {
         put_scaled(y + 64, first_trits(v), d, d);
     }
 }
+
+/* ---- rows ----------------------------------------------------------------------------------- */
+
+/* Rows so long that their beginning has left the caches of a core by the time that they end are
+ * written past the caches. That spares reading what is overwritten, half of the traffic. The part
+ * that is decoded at a time stays in the first-level cache. */
+LANE void decode_row(uqff_dequantize_fn *decode, const unsigned char *x, float *y, size_t n,
+                     size_t length, size_t bytes) {
+    enum { PART = 1024 };
+    if (n < PAST_CACHES_FROM) {
+        decode(x, y, n);
+        return;
+    }
+    float part[PART];
+    while (n > 0) {
+        size_t count = n < PART ? n : PART;
+        decode(x, part, count);
+        put_past_caches(y, part, count);
+        x += count / length * bytes;
+        y += count;
+        n -= count;
+    }
+    end_past_caches();
+}
+
+#define DECODER(name, length, bytes)                                                               \
+    SIMD void LEVEL(dequantize_##name)(const unsigned char *x, float *y, size_t n) {               \
+        decode_row(decode_##name, x, y, n, length, bytes);                                         \
+    }
+
+DECODER(f16, 1, 2)
+DECODER(bf16, 1, 2)
+DECODER(q4_0, 32, 18)
+DECODER(q4_1, 32, 20)
+DECODER(q5_0, 32, 22)
+DECODER(q5_1, 32, 24)
+DECODER(q8_0, 32, 34)
+DECODER(q8_1, 32, 36)
+DECODER(q2_k, 256, 84)
+DECODER(q3_k, 256, 110)
+DECODER(q4_k, 256, 144)
+DECODER(q5_k, 256, 176)
+DECODER(q6_k, 256, 210)
+DECODER(q8_k, 256, 292)
+DECODER(iq4_nl, 32, 18)
+DECODER(iq4_xs, 256, 136)
+DECODER(tq1_0, 256, 54)
+DECODER(tq2_0, 256, 66)
+DECODER(mxfp4, 32, 17)
+
+#undef DECODER
 
 #endif

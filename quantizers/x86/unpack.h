@@ -405,6 +405,29 @@ LANE void group_from_bf16(const unsigned char *x, float *y) {
     }
 }
 
+/* Rows of at least so many floats are written past the caches: 32 MiB, more than most have. */
+#define PAST_CACHES_FROM ((size_t)8 << 20)
+
+/* Writes n floats to memory without bringing it into the caches. */
+LANE void put_past_caches(float *y, const float *x, size_t n) {
+    while (n > 0 && (uintptr_t)y % 32 != 0) {
+        *y++ = *x++;
+        n--;
+    }
+    for (; n >= 8; n -= 8, x += 8, y += 8) {
+        _mm256_stream_ps(y, _mm256_loadu_ps(x));
+    }
+    while (n > 0) {
+        *y++ = *x++;
+        n--;
+    }
+}
+
+/* Orders such writes before all that follow. */
+LANE void end_past_caches(void) {
+    _mm_sfence();
+}
+
 /* Whether 64 floats are all finite: v - v is +0 then, and NaN otherwise. */
 LANE bool all_finite_64(const float *x) {
     __m256 a = _mm256_setzero_ps();
