@@ -304,10 +304,15 @@ struct uqff_vocabulary_info {
     bool byte_fallback;
     bool add_prefix_space, remove_extra_whitespace, escape_whitespace;
     bool normalize_nfc, normalize_nfkc, normalize_nfd, normalize_nfkd, lowercase;
+    /* UQFF_NO_TOKEN when there is none. eot and eom are also found by their usual texts. */
     uint32_t bos, eos, unknown, padding, eot, eom, mask, separator, classifier;
     bool add_bos, add_eos;
     const char *chat_template; /* NULL when there is none; also from chat_template.jinja */
     size_t chat_template_length;
+    /* The space put first (add_prefix_space) only where the text does not begin with one, and only
+     * at the beginning of the whole text, not behind every added token. */
+    bool prefix_unless_space, prefix_once;
+    const char *unsupported; /* what no tokenizer of this version can honour; NULL: nothing */
 };
 
 /* From a model: its tokenizer.json, else tokenizer.model, else GGUF metadata; tokenizer_config.json and
