@@ -172,4 +172,7 @@ enum uqff_code uqff_gguf_open_one(struct uqff_source *source, bool owns_source,
                                   const struct uqff_warner *warner, struct uqff_gguf **out,
                                   struct uqff_error *err);
 
+/* split.c: true when a path has the form of one of several files. */
+bool uqff_gguf_names_part(const char *path);
+
 #endif

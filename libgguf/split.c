@@ -49,6 +49,11 @@ static struct split_name parse_name(const char *path) {
     return name;
 }
 
+bool uqff_gguf_names_part(const char *path) {
+    struct split_name name = parse_name(path);
+    return name.matches && name.count != 1;
+}
+
 static char *part_path(struct uqff_arena *arena, const char *path, const struct split_name *name,
                        uint64_t part) {
     return uqff_arena_printf(arena, "%.*s-%05" PRIu64 "-of-%05" PRIu64 ".gguf", name->prefix_length,
@@ -337,11 +342,33 @@ static enum uqff_code add_parts(struct uqff_gguf *set, const char *path,
     return UQFF_OK;
 }
 
+/* A file whose header was cut off while it was changed may well parse. */
+static enum uqff_code check_journal(const char *path, const struct uqff_warner *warner,
+                                    struct uqff_error *err) {
+    enum uqff_patch_state state = UQFF_PATCH_NONE;
+    enum uqff_code code = uqff_patch_look(path, &state, err);
+    if (code == UQFF_OK && state == UQFF_PATCH_TORN) {
+        code = uqff_fail(err, UQFF_E_CHANGED, UQFF_NO_OFFSET,
+                         "%s: an edit of the file was cut off, or is going on: editing it again "
+                         "puts back what was there",
+                         path);
+    }
+    if (code == UQFF_OK && state == UQFF_PATCH_FOREIGN) {
+        uqff_warn(warner, "%s: the journal of an edit lies beside it that is not its own", path);
+    }
+    return code;
+}
+
 enum uqff_code uqff_gguf_open_path(const char *path, const struct uqff_warner *warner,
                                    struct uqff_gguf **out, struct uqff_error *err) {
     struct uqff_source *source = NULL;
     enum uqff_code code = uqff_source_open(path, &source, err);
     if (code != UQFF_OK) {
+        return code;
+    }
+    code = check_journal(path, warner, err);
+    if (code != UQFF_OK) {
+        uqff_source_close(source);
         return code;
     }
     struct uqff_gguf *file = NULL;

@@ -215,7 +215,7 @@ static enum uqff_code place_data(struct uqff_gguf_layout *layout, struct uqff_er
 
 /* Keys that the layout decides on: the caller's do not stand beside them. */
 static enum uqff_code settle_keys(struct uqff_gguf_layout *layout, struct uqff_error *err) {
-    for (size_t i = 0; i < layout->key_count; i++) {
+    for (size_t i = 0; !layout->keep_split && i < layout->key_count; i++) {
         if (uqff_gguf_is_split_key(layout->keys[i].name)) {
             uqff_gguf_unset(layout, layout->keys[i].name);
         }

@@ -34,6 +34,7 @@ struct uqff_gguf_layout {
     struct uqff_arena arena;
     uint64_t alignment;
     bool empty_first;
+    bool keep_split; /* the split keys are those of a file that is edited, and stay */
     bool finished;
 
     struct layout_key *keys;
@@ -56,5 +57,37 @@ bool uqff_gguf_is_split_key(const char *key);
 /* Bytes of everything before the data of a file, without padding. False when there are too many
  * to count. */
 bool uqff_gguf_measure_header(const struct uqff_gguf_layout *layout, size_t file, uint64_t *bytes);
+
+/* ---- writer_values.c --------------------------------------------------------------------------
+ */
+
+/* NULL when the key is not set. */
+const struct layout_key *uqff_gguf_layout_find(const struct uqff_gguf_layout *layout,
+                                               const char *key);
+/* Appends kind and value of a file's key as a layout keeps them. */
+void uqff_gguf_encode_value(struct uqff_buffer *out, const struct uqff_gguf *file, size_t key);
+
+/* ---- rewrite.c: files made from those of a reader ----------------------------------------------
+ */
+
+struct gguf_rewrite {
+    const struct uqff_gguf *file;          /* whose first tensors are those of the layout */
+    const struct uqff_gguf_layout *layout; /* finished */
+    const char *const *paths;              /* one for each file of the layout */
+    bool overwrite;
+    bool replaces_source; /* the one path is the reader's first file, and its mode is kept */
+    const char *stage;    /* for progress */
+    const struct uqff_progress *progress;
+};
+/* Refuses big-endian files: the numbers in their data would have to be turned as well. */
+enum uqff_code uqff_gguf_rewrite_check(const struct uqff_gguf *file, struct uqff_error *err);
+/* Sets the keys of `file`, and the tensors of all its files or of the first, in a new layout. */
+enum uqff_code uqff_gguf_rewrite_layout(const struct uqff_gguf *file, bool first_only,
+                                        struct uqff_gguf_layout **out, struct uqff_error *err);
+/* UQFF_E_NAME when a single file would be named as one of several. */
+enum uqff_code uqff_gguf_check_single_name(const char *path, struct uqff_error *err);
+/* Writes all files under temporary names, reads them back, and publishes them, the first one last:
+ * a set is known by its first file. */
+enum uqff_code uqff_gguf_rewrite_run(const struct gguf_rewrite *rewrite, struct uqff_error *err);
 
 #endif

@@ -32,6 +32,8 @@ static void put_string(struct uqff_buffer *out, const char *bytes, size_t n) {
     uqff_buffer_append(out, bytes, n);
 }
 
+#define NO_KEY SIZE_MAX /* the number of a name that no key has any more */
+
 /* ---- the table of keys --------------------------------------------------------------------------
  */
 
@@ -78,7 +80,8 @@ static enum uqff_code take_alignment(struct uqff_gguf_layout *layout,
 
 static struct layout_key *find_key(const struct uqff_gguf_layout *layout, const char *key) {
     size_t i;
-    if (!uqff_gguf_index_find(&layout->key_index, key, &i) || layout->keys[i].unset) {
+    if (!uqff_gguf_index_find(&layout->key_index, key, &i) || i == NO_KEY ||
+        layout->keys[i].unset) {
         return NULL;
     }
     return &layout->keys[i];
@@ -166,8 +169,67 @@ void uqff_gguf_unset(struct uqff_gguf_layout *layout, const char *key) {
     }
 }
 
+const struct layout_key *uqff_gguf_layout_find(const struct uqff_gguf_layout *layout,
+                                               const char *key) {
+    return find_key(layout, key);
+}
+
+enum uqff_code uqff_gguf_rename_key(struct uqff_gguf_layout *layout, const char *key,
+                                    const char *name, struct uqff_error *err) {
+    struct layout_key *entry = find_key(layout, key);
+    enum uqff_code code = check_key(name, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    if (entry == NULL) {
+        return uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET, "key '%.96s' is not set", key);
+    }
+    if (strcmp(key, name) == 0) {
+        return UQFF_OK;
+    }
+    if (find_key(layout, name) != NULL) {
+        return uqff_fail(err, UQFF_E_DUPLICATE, UQFF_NO_OFFSET,
+                         "key '%.96s' cannot be called '%.96s': there is one of that name", key,
+                         name);
+    }
+    if (layout->finished || strcmp(key, GGUF_ALIGNMENT_KEY) == 0 ||
+        strcmp(name, GGUF_ALIGNMENT_KEY) == 0) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "key '%.96s' cannot be called '%.96s': the layout depends on it", key,
+                         name);
+    }
+    char *copy = uqff_arena_copy(&layout->arena, name, strlen(name));
+    if (copy == NULL) {
+        return uqff_fail_memory(err);
+    }
+    size_t number = (size_t)(entry - layout->keys);
+    bool known = false;
+    size_t earlier = 0;
+    code = uqff_gguf_index_add(&layout->key_index, copy, number, &known, &earlier, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    if (known) {
+        uqff_gguf_index_renumber(&layout->key_index, copy, number);
+    }
+    uqff_gguf_index_renumber(&layout->key_index, key, NO_KEY);
+    entry->name = copy;
+    return UQFF_OK;
+}
+
 bool uqff_gguf_is_set(const struct uqff_gguf_layout *layout, const char *key) {
     return find_key(layout, key) != NULL;
+}
+
+bool uqff_gguf_set_kind(const struct uqff_gguf_layout *layout, const char *key,
+                        enum uqff_gguf_kind *kind) {
+    const struct layout_key *entry = find_key(layout, key);
+    if (entry == NULL) {
+        return false;
+    }
+    /* The kind stands before the value. */
+    *kind = (enum uqff_gguf_kind)uqff_load_le32(entry->value.data);
+    return true;
 }
 
 /* ---- scalars -------------------------------------------------------------------------------- */
@@ -366,18 +428,22 @@ static void copy_array(struct uqff_buffer *out, const struct uqff_gguf *file,
     }
 }
 
+void uqff_gguf_encode_value(struct uqff_buffer *out, const struct uqff_gguf *file, size_t key) {
+    const struct gguf_entry *entry = &file->entries[key];
+    put_u32(out, (uint32_t)entry->kind);
+    if (entry->kind == UQFF_GGUF_STRING) {
+        put_string(out, entry->value.as.string.bytes, entry->value.as.string.length);
+    } else if (entry->kind == UQFF_GGUF_ARRAY) {
+        copy_array(out, file, &entry->value);
+    } else {
+        copy_scalars(out, file, entry->kind, 1, entry->position);
+    }
+}
+
 enum uqff_code uqff_gguf_set_copy_as(struct uqff_gguf_layout *layout, const struct uqff_gguf *file,
                                      size_t key, const char *name, struct uqff_error *err) {
-    const struct gguf_entry *entry = &file->entries[key];
     struct uqff_buffer value = {0};
-    put_u32(&value, (uint32_t)entry->kind);
-    if (entry->kind == UQFF_GGUF_STRING) {
-        put_string(&value, entry->value.as.string.bytes, entry->value.as.string.length);
-    } else if (entry->kind == UQFF_GGUF_ARRAY) {
-        copy_array(&value, file, &entry->value);
-    } else {
-        copy_scalars(&value, file, entry->kind, 1, entry->position);
-    }
+    uqff_gguf_encode_value(&value, file, key);
     return commit(layout, name, &value, err);
 }
 

@@ -203,6 +203,14 @@ UQFF_API enum uqff_code uqff_gguf_set_copy_as(struct uqff_gguf_layout *layout,
  * finished layout. */
 UQFF_API void uqff_gguf_unset(struct uqff_gguf_layout *layout, const char *key);
 UQFF_API bool uqff_gguf_is_set(const struct uqff_gguf_layout *layout, const char *key);
+/* Gives a key another name; it stays where it stands. UQFF_E_UNKNOWN when it is not set,
+ * UQFF_E_DUPLICATE when the new name is taken, UQFF_E_ARGUMENT for general.alignment. */
+UQFF_API enum uqff_code uqff_gguf_rename_key(struct uqff_gguf_layout *layout, const char *key,
+                                             const char *name,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* False when the key is not set. */
+UQFF_API bool uqff_gguf_set_kind(const struct uqff_gguf_layout *layout, const char *key,
+                                 enum uqff_gguf_kind *kind);
 
 /* Appends a tensor; its index is the number of earlier ones. `ne` is innermost first. UQFF_E_NAME
  * above 63 bytes, UQFF_E_DUPLICATE, UQFF_E_TYPE for a type that no GGUF file has, UQFF_E_SHAPE and
@@ -233,6 +241,64 @@ UQFF_API void uqff_gguf_layout_place(const struct uqff_gguf_layout *layout, size
 UQFF_API enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *layout, size_t file,
                                                 struct uqff_buffer *out,
                                                 struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- split, merge, edit -------------------------------------------------------------------------
+ *
+ * These make files from those of an open reader. Tensor data is moved by uqff_sink_copy, never held.
+ * Outputs have temporary names until all are complete, flushed and read back; those of a set are then
+ * named from the last to the first, by which it is known. On failure nothing new is left.
+ * UQFF_E_UNSUPPORTED for big-endian files, whose tensors would have to be turned; UQFF_E_NAME for
+ * tensor names of 64 bytes; UQFF_E_IS_INPUT, UQFF_E_EXISTS for outputs. Versions 1 and 2 become 3. */
+
+struct uqff_gguf_split_options {
+    uint64_t max_bytes;   /* of padded tensor data in a file; 0: no limit */
+    uint64_t max_tensors; /* 0: no limit */
+    bool empty_first;     /* the first file has the metadata alone */
+    bool overwrite;
+    bool dry_run; /* lay out, write nothing */
+};
+/* Splits a file, or splits a set anew, into STEM-00001-of-000NN.gguf and its fellows, at most 256.
+ * UQFF_E_ARGUMENT when all fits into one file. `out`, if not NULL, receives the layout of what was
+ * written, for its names and sizes; the caller frees it. */
+UQFF_API enum uqff_code uqff_gguf_split(const struct uqff_gguf *file, const char *stem,
+                                        const struct uqff_gguf_split_options *options,
+                                        const struct uqff_progress *progress,
+                                        struct uqff_gguf_layout **out,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* Makes one file of a set. The keys split.no, split.count and split.tensors.count go. */
+UQFF_API enum uqff_code uqff_gguf_merge(const struct uqff_gguf *file, const char *output,
+                                        bool overwrite, const struct uqff_progress *progress,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* Begins an edit: a layout with the keys and tensors of the file, of the first one of a set. Its keys
+ * may then be set, unset and renamed; tensors may not be added. */
+UQFF_API enum uqff_code uqff_gguf_edit_begin(const struct uqff_gguf *file,
+                                             struct uqff_gguf_layout **out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+
+struct uqff_gguf_edit_options {
+    const char *output; /* another file; NULL: the file itself */
+    bool overwrite;     /* of `output` */
+    bool copy;          /* never change the file in place */
+};
+enum uqff_gguf_edit_way {
+    UQFF_GGUF_EDIT_NOTHING,  /* the file has these keys already */
+    UQFF_GGUF_EDIT_IN_PLACE, /* the new header fits before the data, which stays where it is */
+    UQFF_GGUF_EDIT_COPIED,   /* a new file was written */
+};
+/* Ends an edit of a file that was opened by its path, and has not changed since. In place, the way
+ * back is uqff_patch_file's; before the next edit, call uqff_patch_recover. UQFF_E_ARGUMENT when
+ * split.no, split.count or split.tensors.count differ from the file's (in a file that is not of a set
+ * they may be unset), and for an `output` where the file is one of a set. `layout` is finished by
+ * this call, whether it succeeds or not, and the reader must not be used after it has succeeded
+ * without an output. */
+UQFF_API enum uqff_code uqff_gguf_edit(const struct uqff_gguf *file,
+                                       struct uqff_gguf_layout *layout,
+                                       const struct uqff_gguf_edit_options *options,
+                                       const struct uqff_progress *progress,
+                                       enum uqff_gguf_edit_way *way,
+                                       struct uqff_error *err) UQFF_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -493,6 +493,34 @@ UQFF_API enum uqff_code uqff_write_file(const char *path, const void *bytes, siz
  * SIGTERM that ends the program. */
 UQFF_API void uqff_sink_remove_all_temporary(void);
 
+/* ---- changing a file in place ------------------------------------------------------------------ */
+
+/* What a journal says of the file beside it. */
+enum uqff_patch_state {
+    UQFF_PATCH_NONE,    /* there is no journal: nothing was cut off */
+    UQFF_PATCH_OLD,     /* the change had not begun */
+    UQFF_PATCH_NEW,     /* the change was complete */
+    UQFF_PATCH_TORN,    /* the file is neither the old nor the new one */
+    UQFF_PATCH_FOREIGN, /* the file is another one */
+};
+#define UQFF_PATCH_LARGEST ((uint64_t)64 << 20)
+/* Replaces n bytes (at most UQFF_PATCH_LARGEST) at `offset` of a file, which keeps its size, in place. `before`
+ * is what the caller has read there: UQFF_E_CHANGED when it is not there any more, or when another
+ * process is doing the same. A journal, ".NAME.uqff-undo" beside the file, holds both until all is
+ * on the device. On failure the old bytes are put back; should that fail too, or the machine stop,
+ * the journal stays for uqff_patch_recover. A symbolic link is UQFF_E_NOT_REGULAR. */
+UQFF_API enum uqff_code uqff_patch_file(const char *path, uint64_t offset, const void *before,
+                                        const void *after, size_t n,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+/* Looks whether a change of the file was cut off. Changes nothing. */
+UQFF_API enum uqff_code uqff_patch_look(const char *path, enum uqff_patch_state *out,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+/* Puts the file back to what it was before a change that was cut off (one that was complete stays)
+ * and removes the journal. *found tells what was there. UQFF_E_CHANGED, leaving both, when the
+ * journal is another file's. */
+UQFF_API enum uqff_code uqff_patch_recover(const char *path, enum uqff_patch_state *found,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+
 /* ---- parallel loops and progress ---------------------------------------------------------------- */
 
 /* Cores that this process may use: affinity and cgroup quota included, at least 1. */
