@@ -1,6 +1,5 @@
 /* Importance matrices in all three forms, which have no magic to speak of: what is accepted is
  * finite and not negative. The reader wants a path, so the input goes through a file in memory. */
-#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
 #include <sys/mman.h>
