@@ -12,13 +12,13 @@ struct values {
     struct list quants;
     const char *output, *default_quant;
     unsigned format;
-    bool sidecars, compress_assets, dry_run, allow_requantize, allow_nonfinite;
+    bool sidecars, compress_assets, dry_run, allow_requantize, allow_nonfinite, no_tokenizer;
     struct recipe_values recipe;
     struct list metadata; /* KEY=VALUE */
     uint64_t align, max_shard, memory;
 };
 
-enum { FORMAT_UNSET, FORMAT_UQFF, FORMAT_MISTRALRS };
+enum { FORMAT_UNSET, FORMAT_UQFF, FORMAT_MISTRALRS, FORMAT_GGUF };
 
 #define AT(member) offsetof(struct values, member)
 
@@ -26,9 +26,9 @@ static const struct option options[] = {
     {"quant", 'q', "QUANT[,QUANT…]", OPTION_COMMAS, AT(quants), COMPLETE_QUANT, NULL,
      "what to make; repeatable"},
     {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_FILE, "the model's name, here",
-     "file NAME.uqff, or a directory"},
-    {"format", 0, "uqff|mistralrs", OPTION_CHOICE, AT(format), COMPLETE_NONE, "uqff",
-     "one multi-quant file, or a directory as mistral.rs wants it"},
+     "file NAME.uqff or NAME.gguf, or a directory"},
+    {"format", 0, "uqff|mistralrs|gguf", OPTION_CHOICE, AT(format), COMPLETE_NONE, "uqff",
+     "one multi-quant file, a directory as mistral.rs wants it, or a GGUF file for each QUANT"},
     {"default", 0, "QUANT", OPTION_TEXT, AT(default_quant), COMPLETE_QUANT,
      "the first that mistral.rs can load", "the variant that a reader takes when none is named"},
     {"sidecars", 0, NULL, OPTION_FLAG, AT(sidecars), COMPLETE_NONE, NULL,
@@ -36,14 +36,17 @@ static const struct option options[] = {
     {"compress-assets", 0, NULL, OPTION_FLAG, AT(compress_assets), COMPLETE_NONE, NULL,
      "deflate tokenizer and other side files within the file"},
     RECIPE_OPTIONS(struct values, recipe),
-    {"align", 0, "N", OPTION_COUNT, AT(align), COMPLETE_NONE, "64",
+    {"align", 0, "N", OPTION_COUNT, AT(align), COMPLETE_NONE, "64; of a GGUF 32",
      "weights begin at multiples of N bytes: a power of two up to 4096"},
     {"max-shard", 0, "SIZE", OPTION_SIZE, AT(max_shard), COMPLETE_NONE, "none",
      "largest file; what is larger is cut into shards"},
     {"memory", 0, "SIZE", OPTION_SIZE, AT(memory), COMPLETE_NONE, "256M",
      "memory for weights in work"},
     {"set", 0, "KEY=VALUE", OPTION_LIST, AT(metadata), COMPLETE_NONE, NULL,
-     "put an entry into the file's metadata; repeatable"},
+     "put an entry into the file's metadata; of a GGUF, VALUE may be TYPE:VALUE (u32:7, f32:1e-5, "
+     "bool:true, str:text), and has the type that the key has already otherwise; repeatable"},
+    {"no-tokenizer", 0, NULL, OPTION_FLAG, AT(no_tokenizer), COMPLETE_NONE, NULL,
+     "leave the tokenizer out of a GGUF"},
     {"allow-requantize", 0, NULL, OPTION_FLAG, AT(allow_requantize), COMPLETE_NONE, NULL,
      "take a source that is quantized already, with the loss that this means"},
     {"allow-nonfinite", 0, NULL, OPTION_FLAG, AT(allow_nonfinite), COMPLETE_NONE, NULL,
@@ -69,6 +72,10 @@ static const char *const description[] = {
     "blocks of its type takes another one, as llama.cpp or mistral.rs would choose; --dry-run "
     "tells "
     "which and why, and --no-fallback makes it an error.",
+    "With --format gguf each QUANT becomes a file MODEL-QUANT.gguf, as llama.cpp's converter and "
+    "llama-quantize would make it: names, rows of q and k, norms, types, metadata and tokenizer. "
+    "From "
+    "a GGUF the metadata are taken over, and tensors whose type does not change are copied.",
     "An output appears under its name only when it is complete and has been checked by reading it "
     "again. The same source, recipes and version of uqff give the same bytes, whatever the machine "
     "and "
@@ -81,7 +88,7 @@ static const char *const json[] = {
     "    schema        \"uqff.pack/1\"\n"
     "    path          the model\n"
     "    dry_run       true when nothing was written\n"
-    "    format        \"uqff\" or \"mistralrs\"\n"
+    "    format        \"uqff\", \"mistralrs\" or \"gguf\"\n"
     "    files         [{path, bytes}]\n"
     "    variants      [{name, recipe, type, default, weights, bytes, fallbacks}]\n"
     "    shared_bytes  bytes of weights that several variants share, once\n"
@@ -102,6 +109,8 @@ static const struct example examples[] = {
      "What a recipe would do:"},
     {"uqff pack testdata/storyteller -q q4k,q8_0 --format mistralrs -o storyteller-UQFF",
      "A directory for mistral.rs:"},
+    {"uqff pack testdata/storyteller -q q4_k_m,q8_0 --format gguf",
+     "Two files for llama.cpp, storyteller-Q4_K_M.gguf and storyteller-Q8_0.gguf:"},
     {"uqff pack testdata/storyteller -q q4_k_m --tensor-type 'attn_v=q8_0' -o storyteller-v8.uqff",
      "Better values for attention:"},
     {0},
@@ -137,7 +146,8 @@ static enum uqff_code check_output(const struct values *values, struct uqff_erro
     size_t stem;
     uint64_t number;
     const char *name = values->output == NULL ? "" : uqff_path_name(values->output);
-    if (values->format == FORMAT_MISTRALRS || !uqff_shard_name_parse(name, &stem, &number)) {
+    if (values->format == FORMAT_MISTRALRS || values->format == FORMAT_GGUF ||
+        !uqff_shard_name_parse(name, &stem, &number)) {
         return UQFF_OK;
     }
     return uqff_fail(
@@ -163,14 +173,21 @@ static enum uqff_code pack_options(struct cli *cli, const struct values *values,
     if (code != UQFF_OK) {
         return code;
     }
+    static const enum uqff_pack_format formats[] = {
+        [FORMAT_UNSET] = UQFF_PACK_UQFF,
+        [FORMAT_UQFF] = UQFF_PACK_UQFF,
+        [FORMAT_MISTRALRS] = UQFF_PACK_MISTRALRS,
+        [FORMAT_GGUF] = UQFF_PACK_GGUF,
+    };
     *out = (struct uqff_pack_options){
-        .format = values->format == FORMAT_MISTRALRS ? UQFF_PACK_MISTRALRS : UQFF_PACK_UQFF,
+        .format = formats[values->format],
         .output = values->output,
         .quants = values->quants.items,
         .quant_count = values->quants.count,
         .default_quant = values->default_quant,
         .sidecars = values->sidecars,
         .compress_assets = values->compress_assets,
+        .no_tokenizer = values->no_tokenizer,
         .alignment = (unsigned)values->align,
         .max_shard = values->max_shard,
         .memory = values->memory,

@@ -45,8 +45,8 @@ static enum uqff_code print_json(const struct pack_report *report, struct uqff_e
     cJSON *document = json_document(report->cli);
     json_text(document, "path", report->cli->file);
     json_bool(document, "dry_run", report->dry_run);
-    json_text(document, "format",
-              report->options->format == UQFF_PACK_MISTRALRS ? "mistralrs" : "uqff");
+    static const char *const formats[] = {"uqff", "mistralrs", "gguf"};
+    json_text(document, "format", formats[report->options->format]);
     cJSON *files = json_array(document, "files");
     for (size_t i = 0; i < uqff_pack_plan_file_count(report->plan); i++) {
         const struct uqff_pack_file file = uqff_pack_plan_file(report->plan, i);

@@ -72,17 +72,20 @@ static enum uqff_code take_metadata(const struct uqff_model *model, struct uqff_
     return UQFF_OK;
 }
 
-static enum uqff_code export_plain(const struct uqff_model *model, const char *directory,
+/* The blocks as they are, in the container of another program. */
+static enum uqff_code export_plain(const struct uqff_model *model, const char *output,
+                                   enum uqff_pack_format format,
                                    const struct uqff_export_options *options,
                                    struct uqff_arena *arena, const struct uqff_progress *progress,
                                    struct uqff_error *err) {
     struct uqff_pack_options pack = {
-        .format = UQFF_PACK_MISTRALRS,
-        .output = directory,
+        .format = format,
+        .output = output,
         .max_shard = options->max_shard,
         .memory = options->memory,
         .threads = options->threads,
         .overwrite = options->overwrite,
+        .no_tokenizer = options->no_tokenizer,
         /* What lies in a container was accepted when it was made. */
         .allow_nonfinite = true,
         .warner = options->warner,
@@ -105,7 +108,8 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *d
     }
     uqff_export_describe(model, &given.name, &given.recipe, &given.type);
     given.types = types;
-    enum uqff_code code = take_metadata(model, arena, &pack, err);
+    enum uqff_code code =
+        format == UQFF_PACK_MISTRALRS ? take_metadata(model, arena, &pack, err) : UQFF_OK;
     struct uqff_pack_plan *plan = NULL;
     if (code == UQFF_OK) {
         code = uqff_pack_plan_make(model, &pack, &given, &plan, err);
@@ -126,6 +130,11 @@ enum uqff_code uqff_export(const struct uqff_model *model,
     enum uqff_code code = UQFF_OK;
     const char *directory = options->output, *name = NULL, *recipe = NULL;
     uint32_t type = 0;
+    if (options->format == UQFF_EXPORT_GGUF) {
+        code = export_plain(model, directory, UQFF_PACK_GGUF, options, &arena, progress, err);
+        uqff_arena_free(&arena);
+        return code;
+    }
     if (directory == NULL) {
         uqff_export_describe(model, &name, &recipe, &type);
         directory = uqff_arena_printf(&arena, "%s-%s", uqff_model_name(model), name);
@@ -133,7 +142,7 @@ enum uqff_code uqff_export(const struct uqff_model *model,
     if (directory == NULL) {
         code = uqff_fail_memory(err);
     } else if (options->format == UQFF_EXPORT_MISTRALRS) {
-        code = export_plain(model, directory, options, &arena, progress, err);
+        code = export_plain(model, directory, UQFF_PACK_MISTRALRS, options, &arena, progress, err);
     } else {
         code = uqff_export_decoded(model, directory, options, progress, err);
     }

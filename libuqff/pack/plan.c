@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pack/gguf.h"
 #include "pack/sidecars.h"
 
 /* One variant that is given instead of chosen. */
@@ -30,16 +31,34 @@ static enum uqff_code take_given(struct uqff_pack_plan *plan, const struct pack_
 static enum uqff_code check_options(const struct uqff_pack_options *options,
                                     struct uqff_error *err) {
     unsigned alignment = options->alignment;
+    unsigned least = options->format == UQFF_PACK_GGUF ? 8 : 64;
     if (alignment != 0 &&
-        (alignment > 4096 || alignment < 64 || (alignment & (alignment - 1)) != 0)) {
+        (alignment > 4096 || alignment < least || (alignment & (alignment - 1)) != 0)) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "alignment %u: expected a power of two from 64 to 4096", alignment);
+                         "alignment %u: expected a power of two from %u to 4096", alignment, least);
+    }
+    if (options->format == UQFF_PACK_GGUF &&
+        (options->sidecars || options->compress_assets || options->default_quant != NULL)) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "a GGUF has neither side files nor a default among variants");
+    }
+    if (options->no_tokenizer && options->format != UQFF_PACK_GGUF) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "the tokenizer can be left out of a GGUF only");
     }
     if (options->include_count > 0 && options->exclude_count > 0) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "weights of the importance matrix can be included or excluded, not both");
     }
     return UQFF_OK;
+}
+
+static enum uqff_code plan_containers(struct uqff_pack_plan *plan, struct uqff_error *err) {
+    enum uqff_code code = uqff_pack_plan_spec(plan, err);
+    if (code == UQFF_OK && plan->beside) {
+        code = uqff_sidecars_plan(plan, err);
+    }
+    return code == UQFF_OK ? uqff_pack_plan_files(plan, err) : code;
 }
 
 enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
@@ -68,13 +87,8 @@ enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
         code = uqff_pack_plan_types(plan, given, err);
     }
     if (code == UQFF_OK) {
-        code = uqff_pack_plan_spec(plan, err);
-    }
-    if (code == UQFF_OK && plan->beside) {
-        code = uqff_sidecars_plan(plan, err);
-    }
-    if (code == UQFF_OK) {
-        code = uqff_pack_plan_files(plan, err);
+        code = options->format == UQFF_PACK_GGUF ? uqff_gguf_plan(plan, err)
+                                                 : plan_containers(plan, err);
     }
     if (code != UQFF_OK) {
         uqff_pack_plan_free(plan);
@@ -97,6 +111,7 @@ void uqff_pack_plan_free(struct uqff_pack_plan *plan) {
     for (size_t i = 0; i < plan->output_count; i++) {
         uqff_container_plan_free(plan->outputs[i].plan);
     }
+    uqff_gguf_plan_free(plan->gguf);
     uqff_st_layout_free(plan->residual_file.layout);
     uqff_imatrix_close(plan->imatrix);
     uqff_arena_free(&plan->arena);

@@ -38,6 +38,8 @@ struct pack_given {
     const uint32_t *types; /* of every module */
 };
 
+struct gguf_plan;
+
 struct uqff_pack_plan {
     struct uqff_arena arena;
     const struct uqff_model *model;
@@ -65,6 +67,7 @@ struct uqff_pack_plan {
 
     struct pack_output *outputs;
     size_t output_count;
+    struct gguf_plan *gguf; /* of the format GGUF; there are no containers then */
     bool beside; /* what mistral.rs wants beside the containers is written too */
     struct pack_residual residual_file;
     struct pack_side *sides;
@@ -123,6 +126,12 @@ enum uqff_code uqff_pack_plan_metadata(struct uqff_pack_plan *plan,
 
 /* ---- plan_output.c: paths ---- */
 
+/* The directory part of a path becomes plan->directory. */
+enum uqff_code uqff_pack_keep_directory(struct uqff_pack_plan *plan, const char *path,
+                                        struct uqff_error *err);
+/* Adds to the list of files, which has room, and checks the path as uqff_pack_check_path does. */
+enum uqff_code uqff_pack_add_file(struct uqff_pack_plan *plan, const char *name, uint64_t bytes,
+                                  struct uqff_error *err);
 /* Splits options.output into directory and stem. */
 enum uqff_code uqff_pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err);
 /* Lists all files and refuses those that exist or are inputs. */

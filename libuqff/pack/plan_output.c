@@ -1,6 +1,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "pack/gguf.h"
 #include "pack/plan.h"
 
 /* ---- where ---- */
@@ -8,8 +9,8 @@
 static const char suffix[] = ".uqff";
 
 /* The directory part of a path, in the arena. */
-static enum uqff_code keep_directory(struct uqff_pack_plan *plan, const char *path,
-                                     struct uqff_error *err) {
+enum uqff_code uqff_pack_keep_directory(struct uqff_pack_plan *plan, const char *path,
+                                        struct uqff_error *err) {
     char *directory = uqff_path_directory(path);
     if (directory == NULL) {
         return uqff_fail_memory(err);
@@ -36,12 +37,15 @@ static enum uqff_code place_file(struct uqff_pack_plan *plan, struct uqff_error 
     if (plan->stem == NULL) {
         return uqff_fail_memory(err);
     }
-    return keep_directory(plan, output, err);
+    return uqff_pack_keep_directory(plan, output, err);
 }
 
 enum uqff_code uqff_pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err) {
     if (plan->options.format == UQFF_PACK_UQFF) {
         return place_file(plan, err);
+    }
+    if (plan->options.format == UQFF_PACK_GGUF) {
+        return uqff_gguf_place(plan, err);
     }
     plan->directory =
         plan->options.output != NULL
@@ -71,8 +75,8 @@ enum uqff_code uqff_pack_check_path(const struct uqff_model *model, const char *
     return UQFF_OK;
 }
 
-static enum uqff_code add_file(struct uqff_pack_plan *plan, const char *name, uint64_t bytes,
-                               struct uqff_error *err) {
+enum uqff_code uqff_pack_add_file(struct uqff_pack_plan *plan, const char *name, uint64_t bytes,
+                                  struct uqff_error *err) {
     const struct uqff_pack_options *options = &plan->options;
     /* As uqff_path_join does it, but in the arena. */
     char *joined = uqff_path_join(plan->directory, name);
@@ -155,19 +159,19 @@ enum uqff_code uqff_pack_plan_files(struct uqff_pack_plan *plan, struct uqff_err
     for (size_t i = 0; i < plan->output_count && code == UQFF_OK; i++) {
         const struct uqff_container_plan *container = plan->outputs[i].plan;
         for (size_t k = 0; k < uqff_container_plan_shard_count(container) && code == UQFF_OK; k++) {
-            code = add_file(plan, uqff_container_plan_shard_name(container, k),
-                            uqff_container_plan_shard_bytes(container, k), err);
+            code = uqff_pack_add_file(plan, uqff_container_plan_shard_name(container, k),
+                                      uqff_container_plan_shard_bytes(container, k), err);
         }
         if (code == UQFF_OK) {
             code = check_neighbours(plan, &plan->outputs[i], err);
         }
     }
     if (plan->beside && code == UQFF_OK) {
-        code = add_file(plan, "residual.safetensors", plan->residual_file.bytes, err);
+        code = uqff_pack_add_file(plan, "residual.safetensors", plan->residual_file.bytes, err);
         warn_checkpoint(plan);
     }
     for (size_t i = 0; i < plan->side_count && code == UQFF_OK; i++) {
-        code = add_file(plan, plan->sides[i].name, plan->sides[i].bytes, err);
+        code = uqff_pack_add_file(plan, plan->sides[i].name, plan->sides[i].bytes, err);
     }
     return code;
 }

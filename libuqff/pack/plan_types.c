@@ -184,7 +184,12 @@ static enum uqff_code recipe_inputs(struct uqff_pack_plan *plan, struct uqff_rec
         return uqff_fail_memory(err);
     }
     *model = (struct uqff_recipe_model){
-        .gguf_arch = arch != NULL ? arch->gguf_name : "",
+        .gguf_arch = arch != NULL ? arch->gguf_name
+                     /* What a GGUF calls its architecture is known to llama.cpp. */
+                     : plan->options.format == UQFF_PACK_GGUF &&
+                             uqff_model_kind(plan->model) == UQFF_MODEL_GGUF
+                         ? config->model_type
+                         : "",
         .layers = config->layers,
         .heads = config->heads,
         .kv_heads = config->kv_heads,
@@ -255,6 +260,9 @@ static enum uqff_code fail_unloadable(const struct uqff_pack_plan *plan, size_t 
 static enum uqff_code choose_default(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const char *wanted = plan->options.default_quant;
     plan->default_variant = UQFF_NONE;
+    if (plan->options.format == UQFF_PACK_GGUF) {
+        return UQFF_OK;
+    }
     for (size_t i = 0; i < plan->variant_count; i++) {
         bool loadable = uqff_pack_plan_unloadable(plan, i) == UQFF_NONE;
         if (!loadable && plan->options.format == UQFF_PACK_MISTRALRS) {

@@ -1,4 +1,5 @@
 #include "pack/run.h"
+#include "pack/gguf.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -231,6 +232,9 @@ static enum uqff_code publish(struct run_outputs *outputs, struct uqff_error *er
 
 enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan, const struct uqff_progress *progress,
                              struct uqff_error *err) {
+    if (plan->options.format == UQFF_PACK_GGUF) {
+        return uqff_gguf_run(plan, progress, err);
+    }
     struct run_outputs outputs = {.plan = plan};
     struct slab_options options = {
         .memory = plan->options.memory,

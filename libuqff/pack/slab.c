@@ -104,6 +104,7 @@ static void make_module_item(const struct slab_job *job, size_t module, struct s
         .name = info->name,
         .rows = info->rows,
         .columns = info->columns,
+        .heads = job->for_gguf ? info->gguf_heads : 0,
     };
     set_type(item, info->type);
 }
@@ -132,6 +133,23 @@ static void make_bytes_item(const struct slab_job *job, size_t tensor, struct sl
         .type = UQFF_NO_TYPE,
         .raw_bytes = 1,
     };
+}
+
+/* A bias whose elements change places: each is a row of its own. */
+static enum uqff_code order_bias(const struct slab_job *job, struct slab_item *item, uint64_t heads,
+                                 struct uqff_error *err) {
+    const struct uqff_type_info *info = uqff_type_info(item->type);
+    if (info == NULL || info->block_length != 1) {
+        return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
+                         "%s: tensor '%s': found type %s, whose elements cannot be put in order",
+                         uqff_model_path(job->model), item->name,
+                         uqff_type_name(uqff_model_tensor(job->model, item->index)->type));
+    }
+    item->rows *= item->columns;
+    item->columns = 1;
+    item->raw_bytes = info->block_bytes;
+    item->heads = heads;
+    return UQFF_OK;
 }
 
 enum uqff_code uqff_slab_job_new(const struct uqff_model *model, bool digests,
@@ -195,7 +213,7 @@ void uqff_slab_job_free(struct slab_job *job) {
 static enum uqff_code add_form(struct slab_item *item, uint32_t type, struct slab_form **out,
                                struct uqff_error *err) {
     struct slab_form form = {.type = type};
-    if (item->kind == SLAB_BYTES || item->type == type) {
+    if (item->kind == SLAB_BYTES || (item->type == type && item->shift == 0)) {
         form.raw = true;
         form.row_bytes = item->raw_bytes;
     } else {
@@ -247,8 +265,15 @@ enum uqff_code uqff_slab_job_bias(struct slab_job *job, size_t module, uint32_t 
                                   const struct slab_target *target, struct uqff_error *err) {
     if (job->biases[module] == UQFF_NONE) {
         job->biases[module] = job->count;
-        size_t tensor = uqff_model_module(job->model, module)->bias;
-        make_floats_item(job, tensor, &job->items[job->count++]);
+        const struct uqff_model_module *info = uqff_model_module(job->model, module);
+        struct slab_item *item = &job->items[job->count++];
+        make_floats_item(job, info->bias, item);
+        if (job->for_gguf && info->gguf_heads != 0) {
+            enum uqff_code code = order_bias(job, item, info->gguf_heads, err);
+            if (code != UQFF_OK) {
+                return code;
+            }
+        }
     }
     return add_target(&job->items[job->biases[module]], type, target, err);
 }
@@ -260,6 +285,30 @@ enum uqff_code uqff_slab_job_tensor(struct slab_job *job, size_t tensor,
         make_bytes_item(job, tensor, &job->items[job->count++]);
     }
     return add_target(&job->items[job->tensors[tensor]], UQFF_NO_TYPE, target, err);
+}
+
+enum uqff_code uqff_slab_job_floats(struct slab_job *job, size_t tensor, uint32_t type,
+                                    const struct slab_target *target, struct uqff_error *err) {
+    if (job->tensors[tensor] == UQFF_NONE) {
+        job->tensors[tensor] = job->count;
+        struct slab_item *item = &job->items[job->count++];
+        make_floats_item(job, tensor, item);
+        item->shift = job->for_gguf ? uqff_model_tensor(job->model, tensor)->gguf_shift : 0;
+    }
+    return add_target(&job->items[job->tensors[tensor]], type, target, err);
+}
+
+void uqff_slab_job_for_gguf(struct slab_job *job) {
+    job->for_gguf = true;
+}
+
+/* Within a head of D rows, GGUF rows 2i and 2i + 1 are the source's i and i + D/2. */
+uint64_t uqff_slab_item_row(const struct slab_item *item, uint64_t row) {
+    if (item->heads == 0) {
+        return row;
+    }
+    uint64_t per_head = item->rows / item->heads, in_head = row % per_head;
+    return row - in_head + in_head / 2 + in_head % 2 * (per_head / 2);
 }
 
 void uqff_slab_job_importance(struct slab_job *job, size_t module, const float *values,

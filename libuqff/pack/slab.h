@@ -58,6 +58,8 @@ struct slab_item {
     struct slab_form *forms;
     size_t form_count, form_capacity;
     uint64_t row_cost;             /* bytes that a row takes in a slab */
+    uint64_t heads;                /* not 0: rows come in the order that a GGUF keeps them in */
+    float shift;                   /* added to every value */
     const float *importance;       /* one vector a matrix, or NULL */
     uint64_t rows_per_matrix;      /* with importance */
     const struct slab_part *parts; /* what to hash as it passes by; NULL: nothing */
@@ -77,6 +79,7 @@ struct slab_job {
     size_t count;
     size_t module_count;
     size_t *modules, *biases, *tensors; /* item of a module, a module's bias, a tensor; UQFF_NONE */
+    bool for_gguf;
     bool want_digests;
     struct uqff_digest *digests; /* of every tensor, complete after the run */
     bool *streamed;              /* the tensor's digest is taken while its rows pass by */
@@ -103,6 +106,13 @@ enum uqff_code uqff_slab_job_bias(struct slab_job *job, size_t module, uint32_t 
                                   const struct slab_target *target, struct uqff_error *err);
 enum uqff_code uqff_slab_job_tensor(struct slab_job *job, size_t tensor,
                                     const struct slab_target *target, struct uqff_error *err);
+/* The same for a tensor whose values are wanted as `type`, not its bytes; not both for one tensor.
+ */
+enum uqff_code uqff_slab_job_floats(struct slab_job *job, size_t tensor, uint32_t type,
+                                    const struct slab_target *target, struct uqff_error *err);
+/* From here on rows of modules and biases are asked for in the order that a GGUF keeps them in, and
+ * floats with what a GGUF adds to them. For jobs without digests. */
+void uqff_slab_job_for_gguf(struct slab_job *job);
 /* Importance of a module's columns: one vector of `columns` a matrix, `matrices` of them. Borrowed.
  */
 void uqff_slab_job_importance(struct slab_job *job, size_t module, const float *values,
@@ -123,6 +133,9 @@ struct slab_sizes {
 };
 enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
                                    struct slab_sizes *out, struct uqff_error *err);
+
+/* The row of the source that comes as `row`. */
+uint64_t uqff_slab_item_row(const struct slab_item *item, uint64_t row);
 
 /* Bytes of source that an item reads. */
 uint64_t uqff_slab_item_bytes(const struct slab_item *item);

@@ -253,8 +253,9 @@ static enum uqff_code fill(struct run *run, struct slab *slab, struct uqff_error
 
 /* ---- reading and encoding a chunk ---- */
 
-static enum uqff_code read_raw(const struct run *run, const struct slab_item *item, uint64_t first,
-                               uint64_t rows, void *out, struct uqff_error *err) {
+static enum uqff_code read_raw_run(const struct run *run, const struct slab_item *item,
+                                   uint64_t first, uint64_t rows, void *out,
+                                   struct uqff_error *err) {
     if (item->kind == SLAB_MODULE) {
         return uqff_model_module_raw_rows(run->job->model, item->index, first, rows, out, err);
     }
@@ -262,13 +263,30 @@ static enum uqff_code read_raw(const struct run *run, const struct slab_item *it
                            (size_t)(rows * item->raw_bytes), err);
 }
 
-static enum uqff_code read_floats(const struct run *run, const struct slab_item *item,
-                                  uint64_t first, uint64_t rows, float *out,
-                                  struct uqff_error *err) {
+static enum uqff_code read_float_run(const struct run *run, const struct slab_item *item,
+                                     uint64_t first, uint64_t rows, float *out,
+                                     struct uqff_error *err) {
     if (item->kind == SLAB_MODULE) {
         return uqff_model_module_rows(run->job->model, item->index, first, rows, out, err);
     }
     return uqff_model_read_rows(run->job->model, item->index, first, rows, out, err);
+}
+
+/* Raw rows, or float32 where there are none; one by one where they come in another order. */
+static enum uqff_code read_rows(const struct run *run, const struct slab_item *item, uint64_t first,
+                                uint64_t rows, unsigned char *raw, float *x,
+                                struct uqff_error *err) {
+    uint64_t step = item->heads == 0 ? rows : 1;
+    enum uqff_code code = UQFF_OK;
+    for (uint64_t i = 0; i < rows && code == UQFF_OK; i += step) {
+        uint64_t row = uqff_slab_item_row(item, first + i);
+        if (item->raw_bytes != 0) {
+            code = read_raw_run(run, item, row, step, raw + i * item->raw_bytes, err);
+        } else {
+            code = read_float_run(run, item, row, step, x + i * item->columns, err);
+        }
+    }
+    return code;
 }
 
 /* Counts what is not finite, or will not be as a half, and notes the first, as an element of the
@@ -318,15 +336,16 @@ static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *
     enum uqff_code code = UQFF_OK;
     if (item->raw_bytes != 0) {
         raw = region(slab, segment, NULL) + chunk->first * item->raw_bytes;
-        code = read_raw(run, item, first, chunk->rows, raw, err);
-    } else {
-        code = read_floats(run, item, first, chunk->rows, x, err);
     }
+    code = read_rows(run, item, first, chunk->rows, raw, x, err);
     if (code == UQFF_OK && item->decode && raw != NULL) {
         code = uqff_dequantize_row(item->type, raw, x, n, err);
     }
     if (code != UQFF_OK || !item->decode) {
         return code;
+    }
+    for (size_t i = 0; i < n && item->shift != 0; i++) {
+        x[i] += item->shift;
     }
     scan(item, x, n, first * item->columns, chunk);
     if (chunk->nonfinite > 0 && !run->options->allow_nonfinite) {
@@ -417,7 +436,7 @@ static enum uqff_code work(void *context, size_t i, unsigned thread, struct uqff
 /* Names the tensor of an item's element, and the element's place in it. */
 static const char *locate(const struct run *run, const struct slab_item *item, uint64_t element,
                           uint64_t *place) {
-    uint64_t row = element / item->columns, inner = row;
+    uint64_t row = uqff_slab_item_row(item, element / item->columns), inner = row;
     const char *name = item->name;
     if (item->kind == SLAB_MODULE) {
         const char *source =

@@ -101,6 +101,7 @@ UQFF_API enum uqff_code uqff_recipe_choose(const struct uqff_quant *quant,
 enum uqff_pack_format {
     UQFF_PACK_UQFF,      /* one multi-quant file (or shard set) */
     UQFF_PACK_MISTRALRS, /* a directory as mistral.rs wants it */
+    UQFF_PACK_GGUF,      /* a GGUF file (or split set) a quant, as llama.cpp wants it */
 };
 
 struct uqff_metadata_pair {
@@ -110,7 +111,9 @@ struct uqff_metadata_pair {
 struct uqff_pack_options {
     enum uqff_pack_format format;
     /* UQFF: a file that ends in .uqff, or a directory that is there, for <model name>.uqff in it.
-     * MISTRALRS: a directory, made if need be. NULL: <model name>.uqff or <model name>-UQFF here. */
+     * MISTRALRS: a directory, made if need be. GGUF: a file that ends in .gguf, for one quant, or a
+     * directory that is there, for <model name>-<QUANT>.gguf in it. NULL: <model name>.uqff,
+     * <model name>-UQFF or <model name>-<QUANT>.gguf here. */
     const char *output;
     const char *const *quants;
     size_t quant_count;
@@ -121,13 +124,14 @@ struct uqff_pack_options {
     const char *const *include_weights, *const *exclude_weights; /* filters of its entries */
     size_t include_count, exclude_count;
     struct uqff_recipe_options recipe;
-    unsigned alignment;  /* 0: 64 */
+    unsigned alignment;  /* 0: 64; of a GGUF 32, or the source's */
     uint64_t max_shard;  /* 0: no limit */
     uint64_t memory;     /* bytes that slabs and conversions take at most; 0: 256 MiB */
     unsigned threads;    /* 0: all available */
     bool allow_requantize, allow_nonfinite, overwrite;
     const struct uqff_metadata_pair *metadata; /* --set; keys of "uqff." are refused */
-    size_t metadata_count;
+    size_t metadata_count;     /* of a GGUF: values may be TYPE:VALUE (u32:7, f32:1e-5, str:text) */
+    bool no_tokenizer;         /* GGUF: leave the tokenizer out; without it a missing one is an error */
     const struct uqff_warner *warner;
 };
 
@@ -182,15 +186,18 @@ UQFF_API enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan,
 enum uqff_export_format {
     UQFF_EXPORT_MISTRALRS,   /* a directory; byte for byte what packing that quant alone gives */
     UQFF_EXPORT_SAFETENSORS, /* decoded, Hugging Face names, a directory with the side files */
+    UQFF_EXPORT_GGUF,        /* what packing that quant alone as GGUF gives, blocks as they are */
 };
 
 struct uqff_export_options {
     enum uqff_export_format format;
-    const char *output; /* directory; NULL: <name>-<variant> here */
+    /* Directory; NULL: <name>-<variant> here. GGUF: as for packing. */
+    const char *output;
     uint32_t dtype;     /* safetensors: F32, F16 or BF16; UQFF_NO_TYPE: the config's, else BF16 */
     uint64_t max_shard, memory;
     unsigned threads;
     bool overwrite;
+    bool no_tokenizer; /* GGUF, as for packing */
     const struct uqff_warner *warner;
 };
 /* Exports the variant that `model` shows. Decoded: modules and biases become `dtype`, residual tensors
