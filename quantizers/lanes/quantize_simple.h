@@ -15,6 +15,15 @@
  */
 enum { BATCH = 8, GROUP = 32, BATCH_VALUES = BATCH * GROUP };
 
+/* Brings 256 values into the cache that will be wanted two turns later: the passes over what is at
+ * hand are long enough for the processor to stop fetching ahead. Beyond the row it does nothing. */
+LANE void fetch_ahead(const float *x) {
+    uintptr_t ahead = (uintptr_t)x + 2 * BATCH_VALUES * sizeof *x;
+    for (uintptr_t line = 0; line < BATCH_VALUES * sizeof *x; line += 64) {
+        __builtin_prefetch((const void *)(ahead + line));
+    }
+}
+
 /* Encodes BATCH blocks. */
 typedef void encode_batch_fn(const float *x, unsigned char *y);
 
@@ -23,6 +32,7 @@ typedef void encode_batch_fn(const float *x, unsigned char *y);
 LANE void encode_row(encode_batch_fn *encode, const float *x, unsigned char *y, size_t n,
                      size_t bytes) {
     for (; n >= BATCH_VALUES; n -= BATCH_VALUES, x += BATCH_VALUES, y += BATCH * bytes) {
+        fetch_ahead(x);
         encode(x, y);
     }
     if (n > 0) {
@@ -314,6 +324,7 @@ SIMD void LEVEL(quantize_tq1_0)(const float *x, unsigned char *y, size_t n,
                                 const float *importance) {
     (void)importance;
     for (; n > 0; n -= 256, x += 256, y += 54) {
+        fetch_ahead(x);
         float d = magnitude_of_256(x);
         float id = inverse(d);
         vb q = encode_trits(x, id);
@@ -349,6 +360,7 @@ SIMD void LEVEL(quantize_tq2_0)(const float *x, unsigned char *y, size_t n,
                                 const float *importance) {
     (void)importance;
     for (; n > 0; n -= 256, y += 66) {
+        fetch_ahead(x);
         float d = magnitude_of_256(x);
         float id = inverse(d);
         for (int h = 0; h < 2; h++, x += 128) {
