@@ -6,11 +6,14 @@
 
 extern const struct command command_completion;
 extern const struct command command_diff;
+extern const struct command command_edit;
 extern const struct command command_export;
 extern const struct command command_hash;
 extern const struct command command_help;
 extern const struct command command_inspect;
+extern const struct command command_merge;
 extern const struct command command_pack;
+extern const struct command command_split;
 extern const struct command command_variants;
 extern const struct command command_verify;
 

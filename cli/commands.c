@@ -4,8 +4,19 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_pack, &command_inspect, &command_verify,     &command_export, &command_variants,
-    &command_diff, &command_hash,    &command_completion, &command_help,   NULL,
+    &command_pack,
+    &command_inspect,
+    &command_verify,
+    &command_export,
+    &command_variants,
+    &command_diff,
+    &command_split,
+    &command_merge,
+    &command_edit,
+    &command_hash,
+    &command_completion,
+    &command_help,
+    NULL,
 };
 
 #define AT(member) offsetof(struct cli, member)

@@ -298,7 +298,7 @@ enum uqff_code uqff_gguf_split(const struct uqff_gguf *file, const char *stem,
 
 enum uqff_code uqff_gguf_check_single_name(const char *path, struct uqff_error *err) {
     if (uqff_gguf_names_part(path)) {
-        return uqff_fail(err, UQFF_E_NAME, UQFF_NO_OFFSET,
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "%s: the name says that the file is one of several, and it is not", path);
     }
     return UQFF_OK;

@@ -84,7 +84,7 @@ enum uqff_code uqff_gguf_rewrite_check(const struct uqff_gguf *file, struct uqff
 /* Sets the keys of `file`, and the tensors of all its files or of the first, in a new layout. */
 enum uqff_code uqff_gguf_rewrite_layout(const struct uqff_gguf *file, bool first_only,
                                         struct uqff_gguf_layout **out, struct uqff_error *err);
-/* UQFF_E_NAME when a single file would be named as one of several. */
+/* UQFF_E_ARGUMENT when a single file would be named as one of several. */
 enum uqff_code uqff_gguf_check_single_name(const char *path, struct uqff_error *err);
 /* Writes all files under temporary names, reads them back, and publishes them, the first one last:
  * a set is known by its first file. */

@@ -117,7 +117,7 @@ static void test_copied(void **state) {
     options.output = copy;
     assert_fails(edit_name(copy, "x", &options, &way), UQFF_E_IS_INPUT, &err, "copy.gguf");
     options.output = scratch_file("m-00001-of-00002.gguf");
-    assert_fails(edit_name(copy, "x", &options, &way), UQFF_E_NAME, &err, "one of several");
+    assert_fails(edit_name(copy, "x", &options, &way), UQFF_E_ARGUMENT, &err, "one of several");
     assert_int_equal(count_entries(), 3);
     free(before.bytes);
     remove_all();

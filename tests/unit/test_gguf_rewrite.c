@@ -83,7 +83,7 @@ static void test_again(void **state) {
     assert_same_tensors(path, scratch_file("b-00001-of-00003.gguf"));
     const struct uqff_gguf_split_options same = {.max_tensors = 1, .overwrite = true};
     assert_fails(split(first, a, &same), UQFF_E_IS_INPUT, &err, "a-00001-of-00005.gguf");
-    assert_fails(merge(first, scratch_file("a-00003-of-00005.gguf"), true), UQFF_E_NAME, &err,
+    assert_fails(merge(first, scratch_file("a-00003-of-00005.gguf"), true), UQFF_E_ARGUMENT, &err,
                  "one of several");
     assert_int_equal(link(scratch_file("a-00003-of-00005.gguf"), scratch_file("other.gguf")), 0);
     assert_fails(merge(first, scratch_file("other.gguf"), true), UQFF_E_IS_INPUT, &err, "input");
@@ -118,7 +118,7 @@ static void test_refused(void **state) {
     unlink(third);
     assert_fails(merge(first, scratch_file("o.gguf"), false), UQFF_E_MISSING, &err,
                  "part-00003-of-00005.gguf");
-    assert_fails(merge(path, scratch_file("part-00002-of-00005.gguf"), true), UQFF_E_NAME, &err,
+    assert_fails(merge(path, scratch_file("part-00002-of-00005.gguf"), true), UQFF_E_ARGUMENT, &err,
                  "one of several");
     assert_fails(merge(path, path, true), UQFF_E_IS_INPUT, &err, "m.gguf");
     remove_all();

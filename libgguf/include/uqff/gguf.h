@@ -248,7 +248,8 @@ UQFF_API enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *l
  * Outputs have temporary names until all are complete, flushed and read back; those of a set are then
  * named from the last to the first, by which it is known. On failure nothing new is left.
  * UQFF_E_UNSUPPORTED for big-endian files, whose tensors would have to be turned; UQFF_E_NAME for
- * tensor names of 64 bytes; UQFF_E_IS_INPUT, UQFF_E_EXISTS for outputs. Versions 1 and 2 become 3. */
+ * tensor names of 64 bytes; UQFF_E_IS_INPUT, UQFF_E_EXISTS for outputs, UQFF_E_ARGUMENT for one file
+ * that would be named as one of several. Versions 1 and 2 become 3. */
 
 struct uqff_gguf_split_options {
     uint64_t max_bytes;   /* of padded tensor data in a file; 0: no limit */
