@@ -240,6 +240,32 @@ LANE vf vf_lookup(vf table, vi i) {
     return result;
 }
 
+/* p[2i] = a[i], p[2i + 1] = b[i] */
+LANE void vf_store_pairs(float *p, vf a, vf b) {
+    vst2q_f32(p, ((float32x4x2_t){{a.val[0], b.val[0]}}));
+    vst2q_f32(p + 8, ((float32x4x2_t){{a.val[1], b.val[1]}}));
+}
+
+/* m[i] ? pair[1] : pair[0], m[i] being -1 or 0 */
+LANE vf vf_pick(const float pair[2], vi m) {
+    return vf_select(BOTH_1(vm, vreinterpretq_u32_s32, m), vf_set(pair[1]), vf_set(pair[0]));
+}
+
+LANE float32x4_t exclusive(float32x4_t a, float32x4_t b) {
+    return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+/* The bits in which two floats differ, as a float; and b again for vf_turned(a, vf_turn(a, b), -1).
+ */
+LANE vf vf_turn(vf a, vf b) {
+    return BOTH_2(vf, exclusive, a, b);
+}
+
+/* m[i] ? b : a, with turn as above */
+LANE vf vf_turned(float a, float turn, vi m) {
+    return vf_turn(vf_set(a), vf_keep(BOTH_1(vm, vreinterpretq_u32_s32, m), vf_set(turn)));
+}
+
 LANE int16x8_t halves(vi v) {
     return vcombine_s16(vmovn_s32(v.val[0]), vmovn_s32(v.val[1]));
 }

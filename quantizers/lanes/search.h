@@ -8,7 +8,8 @@
 #include "kernels.h"
 
 uqff_quantize_fn LEVEL(quantize_q2_k), LEVEL(quantize_q3_k), LEVEL(quantize_q4_k),
-    LEVEL(quantize_q5_k), LEVEL(quantize_q6_k);
+    LEVEL(quantize_q5_k), LEVEL(quantize_q6_k), LEVEL(quantize_q8_k);
+uqff_quantize_fn LEVEL(quantize_iq4_nl), LEVEL(quantize_iq4_xs);
 /* Rows with importance; those without need no search. */
 uqff_quantize_fn LEVEL(quantize_q4_0_weighted), LEVEL(quantize_q4_1_weighted),
     LEVEL(quantize_q5_0_weighted), LEVEL(quantize_q5_1_weighted);

@@ -210,6 +210,25 @@ LANE vf vf_lookup(vf table, vi index) {
     EACH(vf, table.v[index.v[i] & 7]);
 }
 
+LANE void vf_store_pairs(float *p, vf a, vf b) {
+    for (int i = 0; i < 8; i++) {
+        p[2 * i] = a.v[i];
+        p[2 * i + 1] = b.v[i];
+    }
+}
+
+LANE vf vf_pick(const float pair[2], vi m) {
+    EACH(vf, pair[m.v[i] & 1]);
+}
+
+LANE vf vf_turn(vf a, vf b) {
+    EACH(vf, bits_float(float_bits(a.v[i]) ^ float_bits(b.v[i])));
+}
+
+LANE vf vf_turned(float a, float turn, vi m) {
+    EACH(vf, bits_float(float_bits(a) ^ (float_bits(turn) & (uint32_t)m.v[i])));
+}
+
 LANE vb vb_of_codes(vi a, vi b, vi c, vi d) {
     vb result;
     for (int i = 0; i < 8; i++) {
@@ -274,6 +293,10 @@ LANE vb vb_and(vb a, vb b) {
 
 LANE vb vb_or(vb a, vb b) {
     EACH_BYTE(a.v[i] | b.v[i]);
+}
+
+LANE vb vb_add(vb a, vb b) {
+    EACH_BYTE(a.v[i] + b.v[i]);
 }
 
 LANE vb vb_left(vb v, int bits) {

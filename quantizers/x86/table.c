@@ -16,13 +16,13 @@
 const struct uqff_kernels uqff_kernels_avx2 = {
     .type =
         {
-            ROW(F32, BOTH(f32)),         ROW(F16, BOTH(f16)),         ROW(BF16, BOTH(bf16)),
-            ROW(Q4_0, BOTH(q4_0)),       ROW(Q4_1, BOTH(q4_1)),       ROW(Q5_0, BOTH(q5_0)),
-            ROW(Q5_1, BOTH(q5_1)),       ROW(Q8_0, BOTH(q8_0)),       ROW(Q8_1, BOTH(q8_1)),
-            ROW(Q2_K, BOTH(q2_k)),       ROW(Q3_K, BOTH(q3_k)),       ROW(Q4_K, BOTH(q4_k)),
-            ROW(Q5_K, BOTH(q5_k)),       ROW(Q6_K, BOTH(q6_k)),       ROW(Q8_K, DECODE(q8_k)),
-            ROW(IQ4_NL, DECODE(iq4_nl)), ROW(IQ4_XS, DECODE(iq4_xs)), ROW(TQ1_0, BOTH(tq1_0)),
-            ROW(TQ2_0, BOTH(tq2_0)),     ROW(MXFP4, BOTH(mxfp4)),
+            ROW(F32, BOTH(f32)),       ROW(F16, BOTH(f16)),       ROW(BF16, BOTH(bf16)),
+            ROW(Q4_0, BOTH(q4_0)),     ROW(Q4_1, BOTH(q4_1)),     ROW(Q5_0, BOTH(q5_0)),
+            ROW(Q5_1, BOTH(q5_1)),     ROW(Q8_0, BOTH(q8_0)),     ROW(Q8_1, BOTH(q8_1)),
+            ROW(Q2_K, BOTH(q2_k)),     ROW(Q3_K, BOTH(q3_k)),     ROW(Q4_K, BOTH(q4_k)),
+            ROW(Q5_K, BOTH(q5_k)),     ROW(Q6_K, BOTH(q6_k)),     ROW(Q8_K, BOTH(q8_k)),
+            ROW(IQ4_NL, BOTH(iq4_nl)), ROW(IQ4_XS, BOTH(iq4_xs)), ROW(TQ1_0, BOTH(tq1_0)),
+            ROW(TQ2_0, BOTH(tq2_0)),   ROW(MXFP4, BOTH(mxfp4)),
         },
     .find_nonfinite = LEVEL(find_nonfinite),
     .products = &uqff_products_avx2,

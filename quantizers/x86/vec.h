@@ -200,6 +200,35 @@ LANE vf vf_lookup(vf table, vi i) {
     return _mm256_permutevar8x32_ps(table, i);
 }
 
+/* p[2i] = a[i], p[2i + 1] = b[i] */
+LANE void vf_store_pairs(float *p, vf a, vf b) {
+    vf low = _mm256_unpacklo_ps(a, b);
+    vf high = _mm256_unpackhi_ps(a, b);
+    _mm_storeu_ps(p, _mm256_castps256_ps128(low));
+    _mm_storeu_ps(p + 4, _mm256_castps256_ps128(high));
+    _mm_storeu_ps(p + 8, _mm256_extractf128_ps(low, 1));
+    _mm_storeu_ps(p + 12, _mm256_extractf128_ps(high, 1));
+}
+
+/* m[i] ? pair[1] : pair[0], m[i] being -1 or 0 */
+LANE vf vf_pick(const float pair[2], vi m) {
+    double both;
+    memcpy(&both, pair, sizeof both);
+    return _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_set1_pd(both)), m);
+}
+
+/* The bits in which two floats differ, as a float; and b again for vf_turned(a, vf_turn(a, b), -1).
+ */
+LANE vf vf_turn(vf a, vf b) {
+    return _mm256_xor_ps(a, b);
+}
+
+/* m[i] ? b : a, with turn as above; beside vf_pick this one uses other units of the processor. */
+LANE vf vf_turned(float a, float turn, vi m) {
+    return _mm256_xor_ps(_mm256_set1_ps(a),
+                         _mm256_and_ps(_mm256_set1_ps(turn), _mm256_castsi256_ps(m)));
+}
+
 /* Codes 0..255 of 32 lanes as bytes in order. */
 LANE vb vb_of_codes(vi a, vi b, vi c, vi d) {
     return in_order(_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));

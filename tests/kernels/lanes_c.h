@@ -9,7 +9,9 @@
 
 #include "lanes/search.h"
 
+#include "lanes/quantize_iq4.h"
 #include "lanes/quantize_minimum.h"
+#include "lanes/quantize_q8_k.h"
 #include "lanes/quantize_symmetric.h"
 #include "lanes/quantize_weighted.h"
 
@@ -21,6 +23,9 @@ static const struct uqff_kernels lanes_c = {
             ROW(Q2_K, q2_k),
             ROW(Q3_K, q3_k),
             ROW(Q6_K, q6_k),
+            ROW(Q8_K, q8_k),
+            ROW(IQ4_NL, iq4_nl),
+            ROW(IQ4_XS, iq4_xs),
             ROW(Q4_K, q4_k),
             ROW(Q5_K, q5_k),
         },
