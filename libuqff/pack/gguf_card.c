@@ -210,7 +210,7 @@ void uqff_gguf_card_free(struct gguf_card *card) {
 /* ---- names
  * --------------------------------------------------------------------------------------- */
 
-enum part { PART_PLAIN, PART_SIZE, PART_VERSION, PART_FINETUNE };
+enum part { PART_PLAIN, PART_SIZE, PART_VERSION, PART_FINETUNE, PARTS, PART_TYPE = PARTS };
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -244,6 +244,18 @@ static bool is_size(struct span part) {
 static bool is_version(struct span part) {
     size_t at = part.size > 1 && lower(part.text[0]) == 'v' ? 1 : 0;
     return is_digit(part.text[at]) && skip_number(part, at) == part.size;
+}
+
+/* "BF16", "f32", "Q4_K": what the weights are stored as says nothing of the model. */
+static bool is_type(struct span part) {
+    char name[16];
+    if (part.size >= sizeof name) {
+        return false;
+    }
+    memcpy(name, part.text, part.size);
+    name[part.size] = '\0';
+    struct uqff_quant quant;
+    return uqff_quant_parse(name, &quant, NULL) == UQFF_OK;
 }
 
 static bool is_finetune(struct span part) {
@@ -309,13 +321,14 @@ static enum uqff_code take(struct uqff_arena *arena, const struct uqff_buffer *b
 
 enum uqff_code uqff_gguf_name_parse(const char *name, struct uqff_arena *arena,
                                     struct gguf_name *out, struct uqff_error *err) {
-    struct uqff_buffer title = {0}, pieces[4] = {{0}};
+    struct uqff_buffer title = {0}, pieces[PARTS] = {{0}};
     struct span rest = {name, strlen(name)}, part;
     bool behind = false; /* what is named first is the base, what comes behind the size is not */
     while (next_part(&rest, &part)) {
         enum part kind = is_size(part) && (behind || pieces[PART_PLAIN].size > 0) ? PART_SIZE
                          : is_version(part)                                       ? PART_VERSION
                          : is_finetune(part)                                      ? PART_FINETUNE
+                         : behind && is_type(part)                                ? PART_TYPE
                                                                                   : PART_PLAIN;
         join_title(&title, part);
         if (kind == PART_VERSION && !behind && pieces[PART_PLAIN].size > 0 && rest.size > 0) {
@@ -324,20 +337,26 @@ enum uqff_code uqff_gguf_name_parse(const char *name, struct uqff_arena *arena,
             kind = PART_FINETUNE;
         }
         behind = behind || kind != PART_PLAIN;
-        join(&pieces[kind], '-', part);
+        if (kind != PART_TYPE) {
+            join(&pieces[kind], '-', part);
+        }
+        if (kind == PART_SIZE && !pieces[kind].failed) {
+            char *unit = &pieces[kind].data[pieces[kind].size - 1];
+            *unit = *unit == 'k' ? 'K' : *unit == 'm' ? 'M' : *unit == 'b' ? 'B' : *unit;
+        }
     }
     enum uqff_code code = take(arena, &title, &out->title, err);
     /* A name without any of these could be anything. */
     if (code == UQFF_OK &&
         pieces[PART_SIZE].size + pieces[PART_FINETUNE].size + pieces[PART_VERSION].size > 0) {
-        const char **const places[4] = {&out->basename, &out->size_label, &out->version,
-                                        &out->finetune};
-        for (size_t i = 0; i < 4 && code == UQFF_OK; i++) {
+        const char **const places[PARTS] = {&out->basename, &out->size_label, &out->version,
+                                            &out->finetune};
+        for (size_t i = 0; i < PARTS && code == UQFF_OK; i++) {
             code = take(arena, &pieces[i], places[i], err);
         }
     }
     uqff_buffer_free(&title);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < PARTS; i++) {
         uqff_buffer_free(&pieces[i]);
     }
     return code;

@@ -119,6 +119,7 @@ struct operation {
 };
 
 static const char *tiny; /* the model */
+static const char *told; /* the same with a tokenizer */
 static const char *const two[] = {"q8_0", "bf16"};
 
 static void prepare_nothing(const char *directory) {
@@ -156,6 +157,48 @@ static enum uqff_code run_plain(const char *directory, struct uqff_error *err) {
     char path[600];
     snprintf(path, sizeof path, "%s/out", directory);
     return pack_as(UQFF_PACK_MISTRALRS, path, err);
+}
+
+static enum uqff_code pack_gguf(const char *model_path, struct uqff_pack_options *options,
+                                struct uqff_error *err) {
+    struct uqff_model *model = NULL;
+    struct uqff_model_options open = {0};
+    enum uqff_code code = uqff_model_open(model_path, &open, &model, err);
+    if (code == UQFF_OK) {
+        options->format = UQFF_PACK_GGUF;
+        options->threads = 1;
+        options->max_shard = 48 << 10;
+        code = try_pack(model, options, err);
+    }
+    uqff_model_close(model);
+    return code;
+}
+
+static enum uqff_code run_gguf(const char *directory, struct uqff_error *err) {
+    struct uqff_pack_options options = pack_options(directory, two, COUNT(two));
+    options.memory = 8192;
+    return pack_gguf(told, &options, err);
+}
+
+static void prepare_gguf(const char *directory) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/in.gguf", directory);
+    struct uqff_pack_options options = pack_options(path, two, 1);
+    options.format = UQFF_PACK_GGUF;
+    pack(told, &options);
+}
+
+/* Copies what stays, and encodes the rest again. */
+static enum uqff_code run_regguf(const char *directory, struct uqff_error *err) {
+    char in[600], out[600];
+    const struct uqff_type_rule rule = {"attn_k", UQFF_TYPE_Q4_0};
+    snprintf(in, sizeof in, "%s/in.gguf", directory);
+    snprintf(out, sizeof out, "%s/out.gguf", directory);
+    struct uqff_pack_options options = pack_options(out, two, 1);
+    options.recipe.rules = &rule;
+    options.recipe.rule_count = 1;
+    options.allow_requantize = true;
+    return pack_gguf(in, &options, err);
 }
 
 static void prepare_multi(const char *directory) {
@@ -214,6 +257,8 @@ static const struct operation operations[] = {
     {"pack for mistral.rs", false, prepare_nothing, run_plain},
     {"export", false, prepare_multi, run_export},
     {"edit", true, prepare_multi, run_edit},
+    {"pack as GGUF", false, prepare_nothing, run_gguf},
+    {"pack from GGUF", false, prepare_gguf, run_regguf},
 };
 
 /* ---- every n ---- */
@@ -300,6 +345,8 @@ static void test_faults(void **state) {
 static int make_model(void **state) {
     (void)state;
     tiny = tiny_qwen2_model("model");
+    told = tiny_qwen2_model("told");
+    add_tiny_tokenizer(told, LLAMA3_RULE);
     return 0;
 }
 
@@ -309,6 +356,8 @@ int main(void) {
         cmocka_unit_test_prestate(test_faults, (void *)&operations[1]),
         cmocka_unit_test_prestate(test_faults, (void *)&operations[2]),
         cmocka_unit_test_prestate(test_faults, (void *)&operations[3]),
+        cmocka_unit_test_prestate(test_faults, (void *)&operations[4]),
+        cmocka_unit_test_prestate(test_faults, (void *)&operations[5]),
     };
     return cmocka_run_group_tests(tests, make_model, NULL);
 }
