@@ -9,7 +9,11 @@ uqff=$1 source=$2 document=$3
 here=$(dirname "$0")
 case=$(mktemp)
 trap 'rm -f "$case" "$case.new"' EXIT
-awk '/^```console$/ {inside = 1; next} /^```$/ {inside = 0; print "#block"} inside' "$document" >"$case"
+# The paths are those that a reader in a clone would type.
+{
+    echo "#data testdata"
+    awk '/^```console$/ {inside = 1; next} /^```$/ {if (inside) print "#block"; inside = 0} inside' "$document"
+} >"$case"
 [ "$(grep -c '^\$ ' "$case")" -gt 0 ] || {
     echo "$document: no examples"
     exit 1
@@ -17,11 +21,15 @@ awk '/^```console$/ {inside = 1; next} /^```$/ {inside = 0; print "#block"} insi
 status=0
 "$here/run.sh" "$uqff" "$source" "$case" || status=$?
 if [ -n "${UPDATE:-}" ]; then
+    sed -i '/^#data /d' "$case"
     awk -v case="$case" '
-        /^```console$/ {print; inside = 1
+        /^```console$/ {
+            print
+            inside = 1
             while ((getline line < case) > 0 && line != "#block") print line
-            next}
-        /^```$/ {if (!inside) while ((getline line < case) > 0 && line != "#block"); inside = 0}
+            next
+        }
+        /^```$/ {inside = 0}
         !inside' "$document" >"$case.new"
     cat "$case.new" >"$document"
 fi

@@ -4,7 +4,7 @@
 # A case is a text file of paragraphs. A line "$ command" is run by the shell; the lines below it are what
 # it must print: standard output as it is, standard error with "! " in front, then "(exit N)" unless N is
 # 0. Lines that begin with '#' are comments. All commands run in one scratch folder, in one shell, where
-# `data` and `testdata` lead to testdata/ and, in a case that has a line "#needs corpus", `bad` to the malformed files.
+# `data` leads to testdata/ (a line "#data NAME" calls it NAME) and, in a case that has a line "#needs corpus", `bad` to the malformed files.
 # "#needs PROGRAM" skips the case (exit code 77) where there is no such program.
 #
 # UPDATE=1 writes what was printed into the case instead: look at the difference before keeping it.
@@ -24,8 +24,8 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' INT TERM
 mkdir "$scratch/bin" "$scratch/work" "$scratch/log"
 ln -s "$uqff" "$scratch/bin/uqff"
-ln -s "$source/testdata" "$scratch/work/data"
-ln -s "$source/testdata" "$scratch/work/testdata"
+name=$(sed -n 's/^#data //p' "$case")
+ln -s "$source/testdata" "$scratch/work/${name:-data}"
 if grep -q '^#needs corpus$' "$case"; then
     mkdir "$scratch/work/bad"
     xz -dc "$source/testdata/badfiles/corpus.tar.xz" | tar -xf - -C "$scratch/work/bad" || exit 1
