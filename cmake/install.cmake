@@ -45,4 +45,4 @@ uqff_pkg_config(uqff-quantizers uqff-quantizers "block quantization types"
 uqff_pkg_config(uqff-gguf uqff-gguf "GGUF files" "uqff-quantizers" "" "")
 uqff_pkg_config(uqff-safetensors uqff-safetensors "safetensors files" "uqff-base" "" "")
 uqff_pkg_config(uqff uqff "UQFF and multi-quant containers, packing"
-    "uqff-gguf, uqff-safetensors" "zlib, libcjson, libpcre2-8" "-lm")
+    "uqff-gguf, uqff-safetensors" "zlib, libcjson, libpcre2-8, libutf8proc" "-lm")

@@ -114,18 +114,24 @@ static enum uqff_code sort_tokens(struct uqff_vocabulary *v, struct uqff_error *
 }
 
 /* The top bits of a product with an odd number that the file's author cannot know depend on all
- * bits below them: texts whose hashes agree in part do not crowd one place. */
-static uint32_t *text_slot(const struct uqff_vocabulary *v, const char *text, size_t length) {
+ * bits below them: texts whose hashes agree in part do not crowd one place. The bits below those
+ * that give the place are the tag: most texts that are not the wanted one differ in it already. */
+static struct vocabulary_slot *text_slot(const struct uqff_vocabulary *v, const char *text,
+                                         size_t length, uint32_t *tag) {
     struct uqff_digest digest = uqff_hash(text, length);
+    uint64_t mixed = uqff_load_le64(digest.bytes) * v->secret;
     size_t mask = ((size_t)1 << v->text_bits) - 1;
-    size_t i = (size_t)(uqff_load_le64(digest.bytes) * v->secret >> (64 - v->text_bits));
+    size_t i = (size_t)(mixed >> (64 - v->text_bits));
+    *tag = (uint32_t)(mixed >> (32 - v->text_bits));
     for (;; i = (i + 1) & mask) {
-        if (v->by_text[i] == 0) {
-            return &v->by_text[i];
+        struct vocabulary_slot *slot = &v->by_text[i];
+        if (slot->place == 0) {
+            return slot;
         }
-        const struct vocabulary_token *token = &v->tokens[v->by_text[i] - 1];
-        if (token->length == length && memcmp(token->text, text, length) == 0) {
-            return &v->by_text[i];
+        const struct vocabulary_token *token = &v->tokens[slot->place - 1];
+        if (slot->tag == *tag && token->length == length &&
+            memcmp(token->text, text, length) == 0) {
+            return slot;
         }
     }
 }
@@ -146,14 +152,15 @@ static enum uqff_code index_texts(struct uqff_vocabulary *v, struct uqff_error *
         if (token->length == 0) {
             continue; /* a hole */
         }
-        uint32_t *slot = text_slot(v, token->text, token->length);
-        if (*slot != 0) {
+        uint32_t tag;
+        struct vocabulary_slot *slot = text_slot(v, token->text, token->length, &tag);
+        if (slot->place != 0) {
             return uqff_fail(err, UQFF_E_DUPLICATE, UQFF_NO_OFFSET,
                              "%s: tokens %u and %u: found the text '%.100s' twice, expected "
                              "different texts",
-                             v->where, v->tokens[*slot - 1].id, token->id, token->text);
+                             v->where, v->tokens[slot->place - 1].id, token->id, token->text);
         }
-        *slot = (uint32_t)(i + 1);
+        *slot = (struct vocabulary_slot){(uint32_t)(i + 1), tag};
     }
     return UQFF_OK;
 }
@@ -191,7 +198,7 @@ struct vocabulary_token *uqff_vocab_find(const struct uqff_vocabulary *v, const 
     if (v->by_text == NULL || length == 0) {
         return NULL;
     }
-    uint32_t place = *text_slot(v, text, length);
+    uint32_t tag, place = text_slot(v, text, length, &tag)->place;
     return place == 0 ? NULL : &v->tokens[place - 1];
 }
 

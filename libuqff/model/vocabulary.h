@@ -24,17 +24,22 @@ struct vocabulary_token {
     unsigned char type, flags;
 };
 
+struct vocabulary_slot {
+    uint32_t place; /* in `tokens`, plus 1; 0: free */
+    uint32_t tag;   /* some bits of the text's hash */
+};
+
 struct uqff_vocabulary {
     struct uqff_arena arena;
     struct uqff_warner warner;
     const char *where;               /* names the file in messages */
     struct vocabulary_token *tokens; /* by id, once indexed */
     size_t count, capacity;
-    size_t indexed;    /* tokens that can be found; further ones are added behind them */
-    uint32_t *by_text; /* open addressing; place in `tokens` plus 1 */
+    size_t indexed; /* tokens that can be found; further ones are added behind them */
+    struct vocabulary_slot *by_text; /* open addressing */
     unsigned text_bits;
     uint64_t secret;
-    uint32_t *by_id; /* the same, by id; NULL while ids are all taken, or too sparse for a table */
+    uint32_t *by_id; /* places plus 1; NULL while ids are all taken, or too sparse for a table */
     struct uqff_merge *merges;
     size_t merge_capacity;
     struct uqff_vocabulary_info info;
