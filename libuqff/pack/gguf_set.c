@@ -84,26 +84,24 @@ struct number {
 static bool parse_number(const char *text, struct number *out) {
     struct uqff_json *json = NULL;
     struct uqff_json_event event = {0};
-    bool ok = false;
+    bool number = false, ok;
     *out = (struct number){.negative = *text == '-'};
     if (uqff_json_open(text, strlen(text), "value", 0, 0, &json, NULL) != UQFF_OK) {
         return false;
     }
     if (uqff_json_next(json, &event, NULL) == UQFF_OK && event.kind == UQFF_JSON_NUMBER) {
-        ok = uqff_json_double(json, &event, &out->value, NULL) == UQFF_OK &&
-             uqff_json_next(json, &event, NULL) == UQFF_OK && event.kind == UQFF_JSON_END;
+        number = uqff_json_double(json, &event, &out->value, NULL) == UQFF_OK &&
+                 uqff_json_next(json, &event, NULL) == UQFF_OK && event.kind == UQFF_JSON_END;
     }
     uqff_json_close(json);
-    const char *digits = out->negative ? text + 1 : text;
-    out->whole = ok;
-    for (; ok && *digits != '\0'; digits++) {
-        if (*digits < '0' || *digits > '9' || out->magnitude > (UINT64_MAX - 9) / 10) {
-            out->whole = false;
-            break;
-        }
-        out->magnitude = 10 * out->magnitude + (uint64_t)(*digits - '0');
+    ok = number;
+    for (const char *digit = out->negative ? text + 1 : text; ok && *digit != '\0'; digit++) {
+        uint64_t value = (uint64_t)(*digit - '0');
+        ok = *digit >= '0' && *digit <= '9' && uqff_mul_u64(out->magnitude, 10, &out->magnitude) &&
+             uqff_add_u64(out->magnitude, value, &out->magnitude);
+        out->whole = ok;
     }
-    return ok;
+    return number;
 }
 
 /* Largest magnitude that an integer kind holds on a side of zero. */
@@ -188,6 +186,9 @@ static enum uqff_code check_key(const struct uqff_metadata_pair *pair, struct uq
             return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                              "metadata '%s' cannot be set: %s", pair->key, refused[i].why);
         }
+    }
+    if (pair->key[0] == '\0') {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "metadata: found a key of no bytes");
     }
     if (strncmp(pair->key, "split.", 6) == 0) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
