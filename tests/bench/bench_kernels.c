@@ -46,7 +46,7 @@ struct data {
 struct function {
     const char *name;
     unsigned flags; /* enum uqff_type_flags that a type must have */
-    /* Before the clock starts, at the reference level; NULL: nothing. */
+    /* Before the clock starts; NULL: nothing. */
     bool (*prepare)(struct data *data);
     /* Works on rows first .. first + count - 1. */
     bool (*run)(struct data *data, size_t first, size_t count);
