@@ -12,6 +12,7 @@
 struct values {
     struct list set, set_file, unset, rename;
     const char *output;
+    uint64_t reserve;
 };
 
 #define AT(member) offsetof(struct values, member)
@@ -26,6 +27,8 @@ static const struct option options[] = {
     {"unset", 0, "KEY", OPTION_LIST, AT(unset), COMPLETE_NONE, NULL, "take a key out; repeatable"},
     {"rename", 0, "KEY=KEY", OPTION_LIST, AT(rename), COMPLETE_NONE, NULL,
      "give a key another name; repeatable"},
+    {"reserve", 0, "SIZE", OPTION_SIZE, AT(reserve), COMPLETE_NONE, "none",
+     "leave room for later edits, in a key uqff.padding"},
     {"output", 'o', "FILE", OPTION_TEXT, AT(output), COMPLETE_FILE, "the file itself",
      "write another file, leave this one as it is"},
     {0},
@@ -46,6 +49,8 @@ static const char *const description[] = {
     "after; if the machine stops meanwhile, the next \"uqff edit FILE\", without options too, puts "
     "back what was there. Else a new file is written beside it, in the kernel where it can, and "
     "takes its place when it is complete.",
+    "With --reserve the header has at least so much room afterwards, in a key uqff.padding that no "
+    "program looks at; from then on edits are made in place as long as the room lasts.",
     "The keys split.no, split.count and split.tensors.count tell a file's place in a set: they may "
     "only be taken out, and only of a file that is in none.",
     NULL,
@@ -71,8 +76,7 @@ static const struct example examples[] = {
     {0},
 };
 
-/* ---- the changes --------------------------------------------------------------------------------
- */
+/* ---- the changes ----------------------------------------------------------------------------- */
 
 /* The key nearest to one that is not there. */
 static const char *nearest_key(struct cli *cli, const struct uqff_gguf *file, const char *key) {
@@ -159,13 +163,14 @@ static enum uqff_code change_keys(struct cli *cli, const struct values *values,
     return code;
 }
 
-/* ---- the run ------------------------------------------------------------------------------------
- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static enum uqff_code report(struct cli *cli, const char *output, enum uqff_gguf_edit_way way,
                              bool recovered, struct uqff_error *err) {
     static const char *const names[] = {"nothing", "in-place", "copied"};
     static const char *const texts[] = {"nothing to change", "changed in place", "written anew"};
+    const char *done =
+        recovered && way == UQFF_GGUF_EDIT_NOTHING ? "put back as it was" : texts[way];
     if (cli->json) {
         cJSON *document = json_document(cli);
         json_text(document, "path", cli->file);
@@ -177,7 +182,7 @@ static enum uqff_code report(struct cli *cli, const char *output, enum uqff_gguf
     if (!cli->quiet) {
         char text[5000];
         const char *shown = output == NULL ? cli->file : output;
-        printf("%s: %s\n", output_cut(text, sizeof text, 0, shown, strlen(shown)), texts[way]);
+        printf("%s: %s\n", output_cut(text, sizeof text, 0, shown, strlen(shown)), done);
     }
     return UQFF_OK;
 }
@@ -195,8 +200,8 @@ static enum uqff_code edit(struct cli *cli, const struct values *values,
         code = change_keys(cli, values, file, layout, err);
     }
     if (code == UQFF_OK) {
-        const struct uqff_gguf_edit_options edit_options = {.output = values->output,
-                                                            .overwrite = cli->force};
+        const struct uqff_gguf_edit_options edit_options = {
+            .output = values->output, .overwrite = cli->force, .reserve = values->reserve};
         struct progress state;
         const struct uqff_progress progress = progress_begin(&state, cli);
         code = uqff_gguf_edit(file, layout, &edit_options, &progress, way, err);
@@ -210,7 +215,9 @@ static enum uqff_code edit(struct cli *cli, const struct values *values,
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
     const struct values *values = arguments;
     const bool changes =
-        values->set.count + values->set_file.count + values->unset.count + values->rename.count > 0;
+        values->set.count + values->set_file.count + values->unset.count + values->rename.count >
+            0 ||
+        values->reserve > 0;
     enum uqff_patch_state found = UQFF_PATCH_NONE;
     enum uqff_gguf_edit_way way = UQFF_GGUF_EDIT_NOTHING;
     cli->file = cli->arguments.items[0];
@@ -227,8 +234,9 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     if (changes) {
         code = edit(cli, values, &way, err);
     } else if (found == UQFF_PATCH_NONE) {
-        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "edit: none of --set, --set-file, --unset and --rename is given");
+        return uqff_fail(
+            err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+            "edit: none of --set, --set-file, --unset, --rename and --reserve is given");
     }
     return code == UQFF_OK ? report(cli, values->output, way, recovered, err) : code;
 }

@@ -40,8 +40,7 @@ static unsigned bits_of(enum uqff_gguf_kind kind) {
     return bits[kind];
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------
- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static enum uqff_code unfit(const struct setting *setting, const char *text, size_t n,
                             struct uqff_error *err) {
@@ -137,8 +136,7 @@ static void append_number(struct uqff_buffer *out, enum uqff_gguf_kind kind,
     uqff_buffer_append(out, bytes, bits_of(kind) / 8);
 }
 
-/* ---- scalars ------------------------------------------------------------------------------------
- */
+/* ---- scalars --------------------------------------------------------------------------------- */
 
 /* JSON has no words for these. */
 static bool special_float(const char *text, double *out) {
@@ -190,8 +188,7 @@ static enum uqff_code set_scalar(const struct setting *setting, struct uqff_erro
     return code == UQFF_OK ? set_number(setting, &number, err) : code;
 }
 
-/* ---- arrays -------------------------------------------------------------------------------------
- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 /* Elements on the way: fixed-size ones as bytes, strings as such. */
 struct elements {
@@ -291,8 +288,7 @@ static enum uqff_code set_array(const struct setting *setting, struct uqff_error
     return code;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 enum uqff_code gguf_value_split(struct cli *cli, const char *option, const char *text,
                                 const char **left, const char **right, struct uqff_error *err) {

@@ -1,4 +1,5 @@
 /* Editing the metadata of a file: in place where the data can stay where it is, else by a copy. */
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -16,8 +17,7 @@ enum uqff_code uqff_gguf_edit_begin(const struct uqff_gguf *file, struct uqff_gg
     return code;
 }
 
-/* ---- what may not be edited -------------------------------------------------------------------
- */
+/* ---- what may not be edited ------------------------------------------------------------------ */
 
 static bool same_value(const struct uqff_gguf *file, size_t key, const struct layout_key *now,
                        bool *same) {
@@ -73,8 +73,52 @@ static enum uqff_code check_edit(const struct uqff_gguf *file,
     return uqff_gguf_check_single_name(options->output, err);
 }
 
-/* ---- in place ---------------------------------------------------------------------------------
- */
+/* ---- room for later edits -------------------------------------------------------------------- */
+
+static enum uqff_code fail_room(const struct uqff_gguf *file, struct uqff_error *err) {
+    return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
+                     "%s: the header with the room that it is to have takes more than %" PRIu64
+                     " bytes",
+                     uqff_source_name(file->source), GGUF_MAX_HEADER);
+}
+
+/* Where the data is to begin that has to move: behind the room, and at the distance of whole blocks
+ * of any file system from where it is, so that one that can share blocks need not copy them. */
+static bool new_data_offset(const struct uqff_gguf *file, const struct uqff_gguf_layout *layout,
+                            uint64_t reserve, uint64_t *out) {
+    static const uint64_t block = 65536;
+    uint64_t now = uqff_gguf_layout_padding(layout);
+    uint64_t room = reserve > now ? reserve : now;
+    if (!uqff_add_u64(uqff_gguf_layout_least(layout), room, out) ||
+        !uqff_align_u64(*out, layout->alignment, out) || *out > GGUF_MAX_HEADER) {
+        return false;
+    }
+    /* Both offsets are multiples of an alignment that divides the block, so that steps of the
+     * alignment lead there. */
+    if (layout->alignment == file->alignment && layout->alignment < block) {
+        *out += (file->data_offset - *out) % block;
+    }
+    return true;
+}
+
+/* Lengthens or shortens the padding key, if there is one. */
+static enum uqff_code fit_padding(const struct uqff_gguf *file, struct uqff_gguf_layout *layout,
+                                  uint64_t reserve, bool may_stay, struct uqff_error *err) {
+    if (!uqff_gguf_has_padding(layout)) {
+        return UQFF_OK;
+    }
+    uint64_t least = uqff_gguf_layout_least(layout);
+    uint64_t wanted = file->data_offset;
+    bool stays = may_stay && least <= wanted && wanted - least >= reserve;
+    if (!stays && !new_data_offset(file, layout, reserve, &wanted)) {
+        return fail_room(file, err);
+    }
+    bool fits = false;
+    enum uqff_code code = uqff_gguf_layout_fit(layout, wanted, &fits, err);
+    return code == UQFF_OK && !fits ? fail_room(file, err) : code;
+}
+
+/* ---- in place -------------------------------------------------------------------------------- */
 
 /* Whether every tensor of the layout lies where it lies in the file. */
 static bool data_stays(const struct uqff_gguf *file, const struct uqff_gguf_layout *layout) {
@@ -185,8 +229,7 @@ out:
     return code;
 }
 
-/* ---- both ways --------------------------------------------------------------------------------
- */
+/* ---- both ways ------------------------------------------------------------------------------- */
 
 static enum uqff_code edit_by_copy(const struct uqff_gguf *file,
                                    const struct uqff_gguf_layout *layout,
@@ -227,15 +270,22 @@ enum uqff_code uqff_gguf_edit(const struct uqff_gguf *file, struct uqff_gguf_lay
     if (code == UQFF_OK && options->output == NULL) {
         code = check_path(file, err);
     }
+    if (code == UQFF_OK && options->reserve > 0 && !uqff_gguf_has_padding(layout)) {
+        code = uqff_gguf_set_padding(layout, 0, err);
+    }
     if (code == UQFF_OK) {
         code = uqff_gguf_layout_finish(layout, 0, 0, err);
+    }
+    bool may_stay = options->output == NULL && !options->copy &&
+                    !has_other_names(uqff_source_name(file->source));
+    if (code == UQFF_OK) {
+        code = fit_padding(file, layout, options->reserve, may_stay, err);
     }
     if (code != UQFF_OK) {
         return code;
     }
     *way = UQFF_GGUF_EDIT_COPIED;
-    if (options->output == NULL && !options->copy && data_stays(file, layout) &&
-        !has_other_names(uqff_source_name(file->source))) {
+    if (may_stay && data_stays(file, layout)) {
         code = edit_in_place(file, layout, way, err);
     }
     if (code == UQFF_OK && *way == UQFF_GGUF_EDIT_COPIED) {

@@ -44,15 +44,14 @@ enum uqff_code uqff_gguf_rewrite_layout(const struct uqff_gguf *file, bool first
     return UQFF_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct run {
     const struct gguf_rewrite *rewrite;
     struct uqff_sink **sinks;
     bool *existed;
     size_t count;
-    uint64_t copied, total; /* bytes of tensors */
+    uint64_t copied, total; /* bytes */
 };
 
 static enum uqff_code check_inputs(const struct run *run, const char *path,
@@ -105,18 +104,64 @@ static enum uqff_code write_frame(const struct run *run, size_t file, struct uqf
     return code;
 }
 
-static enum uqff_code copy_tensor(struct run *run, size_t i, struct uqff_error *err) {
-    const struct gguf_rewrite *rewrite = run->rewrite;
-    const struct uqff_gguf_tensor *tensor = &rewrite->file->tensors[i];
-    struct uqff_source *source = uqff_gguf_source(rewrite->file, tensor->file);
-    size_t file;
-    uint64_t offset, bytes, done = 0;
-    uqff_gguf_layout_place(rewrite->layout, i, &file, &offset, &bytes);
+/* Tensors that follow each other in the old file as in the new one, which one copy moves. */
+struct stretch {
+    size_t first, last;
+    uint64_t from, to; /* offsets of the first */
+    uint64_t bytes;    /* up to the end of the last, what lies between included */
+};
+
+static struct stretch find_stretch(const struct gguf_rewrite *rewrite, size_t first) {
+    const struct uqff_gguf_tensor *tensors = rewrite->file->tensors;
+    struct stretch s = {.first = first, .last = first, .from = tensors[first].offset};
+    size_t file, next_file;
+    uint64_t to, bytes;
+    uqff_gguf_layout_place(rewrite->layout, first, &file, &s.to, &s.bytes);
+    for (size_t i = first + 1; i < rewrite->layout->tensor_count; i++) {
+        uqff_gguf_layout_place(rewrite->layout, i, &next_file, &to, &bytes);
+        if (next_file != file || tensors[i].file != tensors[first].file ||
+            tensors[i].offset < s.from || tensors[i].offset - s.from != to - s.to) {
+            break;
+        }
+        s.last = i;
+        s.bytes = to - s.to + bytes;
+    }
+    return s;
+}
+
+/* What lay between the tensors was copied as well, and need not have been zeros. */
+static enum uqff_code clear_gaps(const struct run *run, const struct stretch *s, size_t file,
+                                 struct uqff_error *err) {
+    static const unsigned char zeros[4096];
     enum uqff_code code = UQFF_OK;
-    while (code == UQFF_OK && done < bytes) {
-        uint64_t step = bytes - done < COPY_STEP ? bytes - done : COPY_STEP;
-        code = uqff_sink_copy(run->sinks[file], offset + done, source, tensor->offset + done, step,
-                              err);
+    for (size_t i = s->first; i < s->last; i++) {
+        size_t in;
+        uint64_t offset, bytes, next, ignored;
+        uqff_gguf_layout_place(run->rewrite->layout, i, &in, &offset, &bytes);
+        uqff_gguf_layout_place(run->rewrite->layout, i + 1, &in, &next, &ignored);
+        for (uint64_t at = offset + bytes; code == UQFF_OK && at < next;) {
+            uint64_t n = next - at < sizeof zeros ? next - at : sizeof zeros;
+            code = uqff_sink_write(run->sinks[file], at, zeros, (size_t)n, err);
+            at += n;
+        }
+    }
+    return code;
+}
+
+/* Steps end at multiples of their size in the source: where the distance between old and new place
+ * is whole blocks, a file system that can do so shares them instead of copying. */
+static enum uqff_code copy_stretch(struct run *run, const struct stretch *s,
+                                   struct uqff_error *err) {
+    const struct gguf_rewrite *rewrite = run->rewrite;
+    size_t file = rewrite->layout->tensors[s->first].file;
+    struct uqff_source *source =
+        uqff_gguf_source(rewrite->file, rewrite->file->tensors[s->first].file);
+    enum uqff_code code = UQFF_OK;
+    uint64_t done = 0;
+    while (code == UQFF_OK && done < s->bytes) {
+        uint64_t whole = COPY_STEP - (s->from + done) % COPY_STEP;
+        uint64_t step = s->bytes - done < whole ? s->bytes - done : whole;
+        code = uqff_sink_copy(run->sinks[file], s->to + done, source, s->from + done, step, err);
         done += step;
         run->copied += step;
         if (code == UQFF_OK) {
@@ -124,20 +169,24 @@ static enum uqff_code copy_tensor(struct run *run, size_t i, struct uqff_error *
                                         err);
         }
     }
-    return code;
+    return code == UQFF_OK ? clear_gaps(run, s, file, err) : code;
 }
 
 static enum uqff_code copy_all(struct run *run, struct uqff_error *err) {
     const struct gguf_rewrite *rewrite = run->rewrite;
     enum uqff_code code = UQFF_OK;
-    for (size_t i = 0; i < rewrite->layout->tensor_count; i++) {
-        run->total += rewrite->layout->tensors[i].bytes; /* the layout has summed up more */
+    for (size_t i = 0; i < rewrite->layout->tensor_count;) {
+        const struct stretch s = find_stretch(rewrite, i);
+        run->total += s.bytes; /* no more than the layout has summed up */
+        i = s.last + 1;
     }
     for (size_t i = 0; code == UQFF_OK && i < run->count; i++) {
         code = write_frame(run, i, err);
     }
-    for (size_t i = 0; code == UQFF_OK && i < rewrite->layout->tensor_count; i++) {
-        code = copy_tensor(run, i, err);
+    for (size_t i = 0; code == UQFF_OK && i < rewrite->layout->tensor_count;) {
+        const struct stretch s = find_stretch(rewrite, i);
+        code = copy_stretch(run, &s, err);
+        i = s.last + 1;
     }
     for (size_t i = 0; code == UQFF_OK && i < uqff_gguf_file_count(rewrite->file); i++) {
         code = uqff_source_unchanged(uqff_gguf_source(rewrite->file, i), err);
@@ -145,8 +194,7 @@ static enum uqff_code copy_all(struct run *run, struct uqff_error *err) {
     return code;
 }
 
-/* ---- publishing -------------------------------------------------------------------------------
- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 /* The strict reader opens what was written. */
 static enum uqff_code read_back(const struct uqff_sink *sink, struct uqff_error *err) {
@@ -220,8 +268,7 @@ enum uqff_code uqff_gguf_rewrite_run(const struct gguf_rewrite *rewrite, struct 
     return code;
 }
 
-/* ---- split and merge --------------------------------------------------------------------------
- */
+/* ---- split and merge ------------------------------------------------------------------------- */
 
 static enum uqff_code lay_out_split(const struct uqff_gguf *file,
                                     const struct uqff_gguf_split_options *options,

@@ -248,8 +248,35 @@ enum uqff_code uqff_gguf_layout_finish(struct uqff_gguf_layout *layout, uint64_t
     return code;
 }
 
-/* ---- the finished layout
- * ------------------------------------------------------------------------- */
+/* ---- room for edits -------------------------------------------------------------------------- */
+
+uint64_t uqff_gguf_layout_padding(const struct uqff_gguf_layout *layout) {
+    /* kind u32 | element kind u32 | count u64 | elements */
+    const struct layout_key *padding = uqff_gguf_layout_find(layout, GGUF_PADDING_KEY);
+    return uqff_gguf_has_padding(layout) ? padding->value.size - 16 : 0;
+}
+
+uint64_t uqff_gguf_layout_least(const struct uqff_gguf_layout *layout) {
+    uint64_t bytes;
+    (void)uqff_gguf_measure_header(layout, 0, &bytes); /* was possible when it was laid out */
+    return bytes - uqff_gguf_layout_padding(layout);
+}
+
+enum uqff_code uqff_gguf_layout_fit(struct uqff_gguf_layout *layout, uint64_t data_offset,
+                                    bool *fits, struct uqff_error *err) {
+    uint64_t least = uqff_gguf_layout_least(layout);
+    *fits = least <= data_offset && data_offset <= GGUF_MAX_HEADER;
+    if (!*fits) {
+        return UQFF_OK;
+    }
+    enum uqff_code code = uqff_gguf_set_padding(layout, (size_t)(data_offset - least), err);
+    if (code == UQFF_OK) {
+        layout->files[0].data_offset = data_offset;
+    }
+    return code;
+}
+
+/* ---- the finished layout --------------------------------------------------------------------- */
 
 size_t uqff_gguf_layout_file_count(const struct uqff_gguf_layout *layout) {
     return layout->file_count;

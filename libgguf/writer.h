@@ -49,8 +49,7 @@ struct uqff_gguf_layout {
     size_t file_count, file_capacity;
 };
 
-/* ---- writer_header.c: the pairs and infos of a file, measured and rendered ---------------------
- */
+/* ---- writer_header.c: the pairs and infos of a file, measured and rendered ------------------- */
 
 /* True for the keys that say what a file is in its set: a layout writes its own. */
 bool uqff_gguf_is_split_key(const char *key);
@@ -58,17 +57,33 @@ bool uqff_gguf_is_split_key(const char *key);
  * to count. */
 bool uqff_gguf_measure_header(const struct uqff_gguf_layout *layout, size_t file, uint64_t *bytes);
 
-/* ---- writer_values.c --------------------------------------------------------------------------
- */
+/* ---- writer.c -------------------------------------------------------------------------------- */
 
+/* Room in the header for later edits: an array of u8 that nobody reads. */
+#define GGUF_PADDING_KEY "uqff.padding"
+/* Gives the padding key of a finished layout of one file the length with which the data begins at
+ * `data_offset`, a multiple of the alignment; *fits is false when the other keys and the infos go
+ * beyond. */
+enum uqff_code uqff_gguf_layout_fit(struct uqff_gguf_layout *layout, uint64_t data_offset,
+                                    bool *fits, struct uqff_error *err);
+/* The length of the padding key, and what the header takes without it. */
+uint64_t uqff_gguf_layout_padding(const struct uqff_gguf_layout *layout);
+uint64_t uqff_gguf_layout_least(const struct uqff_gguf_layout *layout);
+
+/* ---- writer_values.c ------------------------------------------------------------------------- */
+
+/* Whether the key is set, to an array of u8. */
+bool uqff_gguf_has_padding(const struct uqff_gguf_layout *layout);
+/* Makes that n zeros. Unlike the setters it may change the length in a finished layout. */
+enum uqff_code uqff_gguf_set_padding(struct uqff_gguf_layout *layout, size_t n,
+                                     struct uqff_error *err);
 /* NULL when the key is not set. */
 const struct layout_key *uqff_gguf_layout_find(const struct uqff_gguf_layout *layout,
                                                const char *key);
 /* Appends kind and value of a file's key as a layout keeps them. */
 void uqff_gguf_encode_value(struct uqff_buffer *out, const struct uqff_gguf *file, size_t key);
 
-/* ---- rewrite.c: files made from those of a reader ----------------------------------------------
- */
+/* ---- rewrite.c: files made from those of a reader -------------------------------------------- */
 
 struct gguf_rewrite {
     const struct uqff_gguf *file;          /* whose first tensors are those of the layout */

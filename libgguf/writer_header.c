@@ -23,8 +23,7 @@ bool uqff_gguf_is_split_key(const char *key) {
     return false;
 }
 
-/* ---- which pairs a file has
- * ---------------------------------------------------------------------- */
+/* ---- which pairs a file has ------------------------------------------------------------------ */
 
 /* The first file has every key. Others have what is needed to read them by themselves. */
 static bool has_key(const struct uqff_gguf_layout *layout, size_t file,
@@ -48,8 +47,7 @@ static uint64_t count_pairs(const struct uqff_gguf_layout *layout, size_t file) 
     return count;
 }
 
-/* ---- measuring
- * ----------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 bool uqff_gguf_measure_header(const struct uqff_gguf_layout *layout, size_t file, uint64_t *bytes) {
     const struct layout_file *part = &layout->files[file];
@@ -75,8 +73,7 @@ bool uqff_gguf_measure_header(const struct uqff_gguf_layout *layout, size_t file
     return fits;
 }
 
-/* ---- rendering
- * ----------------------------------------------------------------------------------- */
+/* ---- rendering ------------------------------------------------------------------------------- */
 
 static void put_number(struct uqff_buffer *out, uint64_t v, unsigned size) {
     unsigned char bytes[8];

@@ -5,8 +5,7 @@
 
 #include "writer.h"
 
-/* ---- little-endian output ---------------------------------------------------------------------
- */
+/* ---- little-endian output -------------------------------------------------------------------- */
 
 static void put_u32(struct uqff_buffer *out, uint32_t v) {
     unsigned char bytes[4];
@@ -34,8 +33,7 @@ static void put_string(struct uqff_buffer *out, const char *bytes, size_t n) {
 
 #define NO_KEY SIZE_MAX /* the number of a name that no key has any more */
 
-/* ---- the table of keys --------------------------------------------------------------------------
- */
+/* ---- the table of keys ----------------------------------------------------------------------- */
 
 static enum uqff_code check_key(const char *key, struct uqff_error *err) {
     size_t n = strlen(key);
@@ -232,7 +230,7 @@ bool uqff_gguf_set_kind(const struct uqff_gguf_layout *layout, const char *key,
     return true;
 }
 
-/* ---- scalars -------------------------------------------------------------------------------- */
+/* ---- scalars --------------------------------------------------------------------------------- */
 
 static enum uqff_code wrong_kind(const char *key, enum uqff_gguf_kind kind, const char *what,
                                  struct uqff_error *err) {
@@ -313,8 +311,7 @@ enum uqff_code uqff_gguf_set_bool(struct uqff_gguf_layout *layout, const char *k
     return commit(layout, key, &bytes, err);
 }
 
-/* ---- strings and arrays -------------------------------------------------------------------------
- */
+/* ---- strings and arrays ---------------------------------------------------------------------- */
 
 static enum uqff_code check_length(const char *key, size_t length, struct uqff_error *err) {
     if (length > GGUF_MAX_STRING) {
@@ -388,7 +385,30 @@ enum uqff_code uqff_gguf_set_strings(struct uqff_gguf_layout *layout, const char
     return commit(layout, key, &value, err);
 }
 
-/* ---- copies --------------------------------------------------------------------------------- */
+/* ---- padding --------------------------------------------------------------------------------- */
+
+bool uqff_gguf_has_padding(const struct uqff_gguf_layout *layout) {
+    const struct layout_key *entry = find_key(layout, GGUF_PADDING_KEY);
+    return entry != NULL && uqff_load_le32(entry->value.data) == UQFF_GGUF_ARRAY &&
+           uqff_load_le32(entry->value.data + 4) == UQFF_GGUF_U8;
+}
+
+enum uqff_code uqff_gguf_set_padding(struct uqff_gguf_layout *layout, size_t n,
+                                     struct uqff_error *err) {
+    unsigned char *zeros = (unsigned char *)uqff_alloc_array(n, 1);
+    if (zeros == NULL) {
+        return uqff_fail_memory(err);
+    }
+    bool finished = layout->finished;
+    layout->finished = false; /* who calls this lays out the file again */
+    enum uqff_code code =
+        uqff_gguf_set_array(layout, GGUF_PADDING_KEY, UQFF_GGUF_U8, n, zeros, err);
+    layout->finished = finished;
+    uqff_free(zeros);
+    return code;
+}
+
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 /* The elements of a validated array of a fixed-size kind, or one such value, in our byte order. */
 static void copy_scalars(struct uqff_buffer *out, const struct uqff_gguf *file,

@@ -52,7 +52,7 @@ static char *journal_path(const char *path) {
     return joined;
 }
 
-/* ---- the file ------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 struct target {
     const char *path;
@@ -163,8 +163,7 @@ static enum uqff_code read_range(const char *path, uint64_t offset, size_t n, ch
     return UQFF_OK;
 }
 
-/* ---- the journal ------------------------------------------------------------------------------
- */
+/* ---- the journal ----------------------------------------------------------------------------- */
 
 static enum uqff_code journal_write(const struct journal *journal, const void *before,
                                     const void *after, struct uqff_error *err) {
@@ -311,8 +310,7 @@ static enum uqff_code journal_remove(const struct journal *journal, struct uqff_
     return code;
 }
 
-/* ---- changing, and changing back --------------------------------------------------------------
- */
+/* ---- changing, and changing back ------------------------------------------------------------- */
 
 static enum uqff_code recover(struct journal *journal, const char *path,
                               enum uqff_patch_state *found, struct uqff_error *err) {

@@ -5,7 +5,7 @@
 
 #include "test_gguf_made.h"
 
-/* ---- one edit ------------------------------------------------------------------------------- */
+/* ---- one edit -------------------------------------------------------------------------------- */
 
 /* Sets general.name, or with NULL nothing. */
 static enum uqff_code edit_name(const char *path, const char *name,
@@ -191,8 +191,121 @@ static void test_names_of_keys(void **state) {
     free(path);
 }
 
-/* ---- files that are not as uqff writes them ---------------------------------------------------
+/* ---- room for edits ---------------------------------------------------------------------------
  */
+
+static uint64_t room_of(const char *path) {
+    struct uqff_gguf *file = open_model(path);
+    const struct uqff_gguf_value *value = uqff_gguf_find(file, "uqff.padding");
+    uint64_t room = value == NULL ? 0 : value->as.array.count;
+    uqff_gguf_close(file);
+    return room;
+}
+
+static uint64_t begin_of(const char *path) {
+    struct uqff_gguf *file = open_model(path);
+    uint64_t begin = uqff_gguf_data_offset(file, 0);
+    uqff_gguf_close(file);
+    return begin;
+}
+
+static void test_reserve(void **state) {
+    (void)state;
+    char *path = path_of("m.gguf");
+    char *copy = path_of("copy.gguf");
+    char longer[3000];
+    memset(longer, 'n', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    make_model(path, 32);
+    make_model(copy, 32);
+    uint64_t begin = begin_of(path);
+    struct uqff_gguf_edit_options options = {.reserve = 4000};
+    enum uqff_gguf_edit_way way;
+    assert_ok(edit_name(path, "four", &options, &way), &err);
+    assert_int_equal(way, UQFF_GGUF_EDIT_COPIED);
+    uint64_t room = room_of(path);
+    assert_true(room >= 4000);
+    assert_same_tensors(path, copy);
+    /* The data has moved by whole blocks. */
+    assert_int_equal((begin_of(path) - begin) % 65536, 0);
+    must_edit(path, longer, UQFF_GGUF_EDIT_IN_PLACE);
+    assert_int_equal(room_of(path), room - (sizeof longer - 1 - 4));
+    must_edit(path, longer, UQFF_GGUF_EDIT_NOTHING);
+    must_edit(path, "five", UQFF_GGUF_EDIT_IN_PLACE);
+    assert_int_equal(room_of(path), room);
+    assert_ok(edit_name(path, "five", &options, &way), &err);
+    assert_int_equal(way, UQFF_GGUF_EDIT_NOTHING);
+    /* A copy keeps it. */
+    options = (struct uqff_gguf_edit_options){.copy = true};
+    assert_ok(edit_name(path, "five", &options, &way), &err);
+    assert_int_equal(way, UQFF_GGUF_EDIT_COPIED);
+    assert_int_equal(room_of(path), room);
+    /* More is asked for, or more than there can be. */
+    options = (struct uqff_gguf_edit_options){.reserve = room + 1};
+    assert_ok(edit_name(path, "five", &options, &way), &err);
+    assert_int_equal(way, UQFF_GGUF_EDIT_COPIED);
+    assert_true(room_of(path) > room);
+    options.reserve = (uint64_t)1 << 30;
+    assert_fails(edit_name(path, "six", &options, &way), UQFF_E_LIMIT, &err, "room");
+    options.reserve = UINT64_MAX;
+    assert_fails(edit_name(path, "six", &options, &way), UQFF_E_LIMIT, &err, "room");
+    assert_name(path, "five");
+    assert_same_tensors(path, copy);
+    assert_int_equal(count_entries(), 2);
+    remove_all();
+    free(path);
+    free(copy);
+}
+
+/* Room that is used up is made again when the file is written anew. */
+static void test_reserve_used_up(void **state) {
+    (void)state;
+    static const struct uqff_gguf_edit_options options = {.reserve = 1};
+    char *path = path_of("m.gguf");
+    char *copy = path_of("copy.gguf");
+    make_model(path, 256);
+    make_model(copy, 256);
+    enum uqff_gguf_edit_way way;
+    assert_ok(edit_name(path, "four", &options, &way), &err);
+    uint64_t room = room_of(path);
+    assert_true(room >= 1 && room < 65536 + 256);
+    char *name = (char *)calloc((size_t)room + 64, 1);
+    assert_non_null(name);
+    memset(name, 'h', (size_t)room + 63);
+    must_edit(path, name, UQFF_GGUF_EDIT_COPIED);
+    assert_true(room_of(path) >= room);
+    assert_same_tensors(path, copy);
+    free(name);
+    remove_all();
+    free(path);
+    free(copy);
+}
+
+/* Padding that is not zero between tensors does not travel with them. */
+static void test_gaps(void **state) {
+    (void)state;
+    char *path = path_of("m.gguf");
+    char *copy = path_of("copy.gguf");
+    make_model(path, 32);
+    struct content sound = content_of(path);
+    struct content odd = content_of(path);
+    struct uqff_gguf *file = open_model(path);
+    const struct uqff_gguf_tensor *tensor = uqff_gguf_tensor(file, 1);
+    memset((char *)odd.bytes + tensor->offset + tensor->bytes, '?', 32 - (size_t)tensor->bytes);
+    uqff_gguf_close(file);
+    write_file(path, odd.bytes, odd.size);
+    const struct uqff_gguf_edit_options options = {.output = copy};
+    enum uqff_gguf_edit_way way;
+    assert_ok(edit_name(path, NULL, &options, &way), &err);
+    assert_true(content_is(copy, &sound));
+    free(sound.bytes);
+    free(odd.bytes);
+    remove_all();
+    free(path);
+    free(copy);
+}
+
+/* ---- files that are not as uqff writes them -------------------------------------------------- */
 
 static struct builder old_file(uint32_t version, bool big) {
     struct builder b = begin(version, big, 2, 1);
@@ -396,8 +509,7 @@ static void test_large(void **state) {
     free(path);
 }
 
-/* ---- the way back ------------------------------------------------------------------------------
- */
+/* ---- the way back ---------------------------------------------------------------------------- */
 
 /* An edit whose journal cannot be removed, and what each state of the file then means. */
 static void test_journal(void **state) {
@@ -628,6 +740,9 @@ int main(void) {
         cmocka_unit_test(test_copied),
         cmocka_unit_test(test_alignment),
         cmocka_unit_test(test_names_of_keys),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_reserve_used_up),
+        cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_foreign_files),
         cmocka_unit_test(test_version_2),
         cmocka_unit_test(test_links),

@@ -11,7 +11,7 @@
 
 static struct uqff_error err;
 
-/* ---- files --------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 struct content {
     void *bytes;
@@ -133,7 +133,7 @@ static inline void assert_same_tensors(const char *a, const char *b) {
     uqff_gguf_close(y);
 }
 
-/* ---- faults: the n-th call of a kind fails, or every one from the n-th on ------------------- */
+/* ---- faults: the n-th call of a kind fails, or every one from the n-th on -------------------- */
 
 static size_t fault_calls, fault_at;
 static bool fault_stays;

@@ -186,7 +186,7 @@ static void test_dry_run(void **state) {
     free(path);
 }
 
-/* ---- progress and faults ------------------------------------------------------------------ */
+/* ---- progress and faults --------------------------------------------------------------------- */
 
 static bool stop_at_half(void *context, const char *stage, uint64_t done, uint64_t total) {
     (void)context;
@@ -248,7 +248,7 @@ static void test_faults(void **state) {
     }
 }
 
-/* ---- a set as others may make it ------------------------------------------------------------ */
+/* ---- a set as others may make it ------------------------------------------------------------- */
 
 /* Other kinds of keys, each file with its own alignment, infos out of order. */
 static void test_foreign_set(void **state) {

@@ -34,8 +34,7 @@ static struct builder render(const struct uqff_gguf_layout *layout, size_t file)
     return b;
 }
 
-/* ---- exact bytes -------------------------------------------------------------------------------
- */
+/* ---- exact bytes ----------------------------------------------------------------------------- */
 
 static void test_vector(void **state) {
     (void)state;
@@ -105,8 +104,7 @@ static void test_alignment_key(void **state) {
     uqff_gguf_layout_free(layout);
 }
 
-/* ---- round trips -------------------------------------------------------------------------------
- */
+/* ---- round trips ----------------------------------------------------------------------------- */
 
 static void set_every_kind(struct uqff_gguf_layout *layout) {
     static const unsigned char halves[] = {1, 2, 3, 4};
@@ -312,7 +310,7 @@ static void test_corpus(void **state) {
     assert_true(written > 20);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void test_refused_keys(void **state) {
     (void)state;
@@ -405,7 +403,7 @@ static void test_refused_tensors(void **state) {
     uqff_gguf_layout_free(layout);
 }
 
-/* ---- splits ------------------------------------------------------------------------------- */
+/* ---- splits ---------------------------------------------------------------------------------- */
 
 struct split_case {
     uint64_t max_bytes, max_tensors;
@@ -515,7 +513,7 @@ static void test_too_many_files(void **state) {
     uqff_gguf_layout_free(layout);
 }
 
-/* ---- scale and faults --------------------------------------------------------------------- */
+/* ---- scale and faults ------------------------------------------------------------------------ */
 
 static void test_many_tensors(void **state) {
     (void)state;

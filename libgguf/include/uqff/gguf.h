@@ -282,6 +282,10 @@ struct uqff_gguf_edit_options {
     const char *output; /* another file; NULL: the file itself */
     bool overwrite;     /* of `output` */
     bool copy;          /* never change the file in place */
+    /* Least room for later edits that the header is to have behind this one, held by a key
+     * uqff.padding, an array of u8. A file that has the key keeps its room when this is 0. Edits in
+     * place take from it and give back to it. */
+    uint64_t reserve;
 };
 enum uqff_gguf_edit_way {
     UQFF_GGUF_EDIT_NOTHING,  /* the file has these keys already */
