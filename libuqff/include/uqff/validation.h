@@ -48,16 +48,31 @@ UQFF_API enum uqff_code uqff_detokenize(const struct uqff_tokenizer *tokenizer, 
 /* ---- chat templates --------------------------------------------------------------------------------- */
 
 /* The part of Jinja that chat templates use, rendered as @huggingface/jinja renders it, with limits on
- * steps, depth and output. */
+ * steps, depth and output. spec/templates.md describes the language. A template is immutable after
+ * opening; it may be rendered from several threads at once. */
 struct uqff_template;
 
+/* Limits; what exceeds one is UQFF_E_LIMIT. */
+#define UQFF_TEMPLATE_SIZE (1024 * 1024)          /* bytes of a template */
+#define UQFF_TEMPLATE_DEPTH 100                   /* of blocks, parentheses, printed values, variables */
+#define UQFF_TEMPLATE_STEPS 5000000               /* of one rendering */
+#define UQFF_TEMPLATE_OUTPUT (16 * 1024 * 1024)   /* bytes of rendered text */
+#define UQFF_TEMPLATE_MEMORY (256 * 1024 * 1024)  /* bytes of all values of one rendering */
+
+/* Parses a template, which is copied. `where` names it in errors (NULL: "chat template"). What does
+ * not parse is UQFF_E_SYNTAX, a statement that is not known UQFF_E_UNSUPPORTED, both with line and
+ * column in the text and the byte offset in the error; UQFF_E_ENCODING when it is not UTF-8. */
 UQFF_API enum uqff_code uqff_template_open(const char *text, size_t size, const char *where,
                                            struct uqff_template **out,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_template_close(struct uqff_template *tmpl);
+UQFF_API void uqff_template_close(struct uqff_template *tmpl); /* NULL is fine */
 /* Renders with the variables of a JSON object: {"messages": […], "bos_token": "…",
- * "add_generation_prompt": true, "tools": …}. raise_exception() in the template is UQFF_E_ARGUMENT
- * with its message; what the interpreter does not know is UQFF_E_UNSUPPORTED with line and column. */
+ * "add_generation_prompt": true, "tools": …} and appends the text to *out, which stays as it was on
+ * failure. raise_exception() in the template is UQFF_E_ARGUMENT with its message, and so is an
+ * operation that the values do not allow (none + "a"); a filter, test, function or method that is not
+ * known is UQFF_E_UNSUPPORTED; each with line and column. JSON that is malformed gives the strict
+ * parser's errors. The clock is not read: strftime_now() speaks of the moment that the variable of
+ * this name gives, "2024-07-26" or "2024-07-26T12:30:00", and is UQFF_E_UNSUPPORTED without it. */
 UQFF_API enum uqff_code uqff_template_render(const struct uqff_template *tmpl, const char *variables,
                                              size_t size, struct uqff_buffer *out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
