@@ -121,38 +121,44 @@ static enum uqff_code open_group(struct scan *s) {
     return UQFF_OK;
 }
 
-/* A repeat behind an atom, if there is one; true when it has no bound. */
-static bool pass_repeat(struct scan *s) {
-    const char *p = s->pattern + s->at;
-    bool unbounded = *p == '*' || *p == '+';
-    if (unbounded || *p == '?') {
-        s->at++;
-    } else if (*p == '{') {
-        size_t digits = strspn(p + 1, "0123456789"), second = 0;
-        const char *q = p + 1 + digits;
-        uint64_t most = 0;
-        if (digits == 0) {
-            return false; /* a brace like any character */
-        }
-        if (*q == ',') {
-            second = strspn(q + 1, "0123456789");
-            unbounded = second == 0;
-        }
-        for (const char *d = second != 0 ? q + 1 : p + 1; *d >= '0' && *d <= '9'; d++) {
-            most = most < LARGE_REPEAT ? most * 10 + (uint64_t)(*d - '0') : most;
-        }
-        q += *q == ',' ? 1 + second : 0;
-        if (*q != '}') {
-            return false;
-        }
-        unbounded = unbounded || most >= LARGE_REPEAT;
-        s->at = (size_t)(q - s->pattern) + 1;
-    } else {
-        return false;
+/* {n}, {n,} or {n,m}: its length, 0 when the brace is a character like others. */
+static size_t braced_repeat(const char *p, bool *unbounded, bool *exact) {
+    size_t digits = strspn(p + 1, "0123456789"), second = 0;
+    const char *bound = p + 1, *q = p + 1 + digits;
+    uint64_t most = 0;
+    if (*q == ',') {
+        bound = q + 1;
+        second = strspn(bound, "0123456789");
+        q = bound + second;
     }
+    if (digits == 0 || *q != '}') {
+        return 0;
+    }
+    for (; *bound >= '0' && *bound <= '9' && most < LARGE_REPEAT; bound++) {
+        most = most * 10 + (uint64_t)(*bound - '0');
+    }
+    *exact = p[1 + digits] == '}';
+    *unbounded = most >= LARGE_REPEAT || (!*exact && second == 0);
+    return (size_t)(q - p) + 1;
+}
+
+/* A repeat behind an atom, if there is one. */
+static enum uqff_code pass_repeat(struct scan *s, bool *unbounded) {
+    const char *p = s->pattern + s->at;
+    bool exact = false;
+    *unbounded = *p == '*' || *p == '+';
+    size_t n = *unbounded || *p == '?';
+    if (*p == '{') {
+        n = braced_repeat(p, unbounded, &exact);
+        /* {,m} counts for Oniguruma; and behind braces + repeats, as ? does behind {n}. */
+        if ((n == 0 && p[1] == ',') || (n != 0 && (p[n] == '+' || (exact && p[n] == '?')))) {
+            return refuse(s, UQFF_E_UNSUPPORTED, "a repeat of a form that is not supported");
+        }
+    }
+    s->at += n;
     /* Lazy or possessive. */
-    s->at += s->pattern[s->at] == '?' || s->pattern[s->at] == '+';
-    return unbounded;
+    s->at += n != 0 && (s->pattern[s->at] == '?' || s->pattern[s->at] == '+');
+    return UQFF_OK;
 }
 
 /* One atom with its repeat. A group that holds an unbounded repeat must not be repeated without
@@ -180,13 +186,14 @@ static enum uqff_code pass_atom(struct scan *s) {
     if (code != UQFF_OK) {
         return code;
     }
-    bool unbounded = pass_repeat(s);
-    if (unbounded && inner) {
+    bool unbounded;
+    code = pass_repeat(s, &unbounded);
+    if (code == UQFF_OK && unbounded && inner) {
         return refuse(s, UQFF_E_LIMIT,
                       "a repeat without bound of one without bound, which could run away");
     }
     s->unbounded[s->depth] = s->unbounded[s->depth] || unbounded || inner;
-    return UQFF_OK;
+    return code;
 }
 
 static enum uqff_code check_pattern(const char *pattern, struct uqff_error *err) {
