@@ -27,6 +27,8 @@ struct field {
     { key_, FIELD_REAL, offsetof(struct uqff_config, member_), 0, 0 }
 #define TEXT(key_, member_)                                                                        \
     { key_, FIELD_TEXT, offsetof(struct uqff_config, member_), 0, 0 }
+#define TRUTH(key_, member_)                                                                       \
+    { key_, FIELD_TRUTH, offsetof(struct uqff_config, member_), 0, 0 }
 
 /* Upper limits are far above any model, and low enough that a product of two fits 64 bits. A key's
  * other spellings follow it. */
@@ -69,8 +71,15 @@ static const struct field fields[] = {
     REAL("final_logit_softcapping", output_softcap),
     REAL("partial_rotary_factor", rotary_share),
     REAL("query_pre_attn_scalar", query_scalar),
+    REAL("rope_local_base_freq", rope_local_theta),
+    COUNT("max_window_layers", window_from_layer, 0, UINT64_MAX),
+    COUNT("no_rope_layer_interval", no_rope_interval, 0, 1u << 20),
+    TEXT("hidden_activation", activation),
+    TEXT("hidden_act", activation),
     COUNT("original_max_position_embeddings", rope.original_context, 0, 1u << 30),
-    {"tie_word_embeddings", FIELD_TRUTH, offsetof(struct uqff_config, tied), 0, 0},
+    TRUTH("tie_word_embeddings", tied),
+    TRUTH("use_sliding_window", use_sliding_window),
+    TRUTH("norm_topk_prob", normalize_experts),
 };
 #define FIELDS (sizeof fields / sizeof *fields)
 
@@ -265,7 +274,76 @@ static enum uqff_code read_factors(struct reader *reader, const char *key, size_
     return code;
 }
 
+/* One value a layer: layer_types, of strings, or no_rope_layers, of 0 and 1. Memory grows with the
+ * text, whatever the number of layers. */
+static enum uqff_code read_layers(struct reader *reader, const char *key, bool texts, size_t offset,
+                                  const uint8_t **out, size_t *count, unsigned rank,
+                                  struct uqff_error *err) {
+    struct uqff_json_event event;
+    struct uqff_buffer values = {0};
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind == UQFF_JSON_NULL) {
+        return code;
+    }
+    if (event.kind != UQFF_JSON_ARRAY) {
+        return uqff_json_unexpected(reader->json, &event, key, "an array", err);
+    }
+    for (;;) {
+        code = uqff_json_next(reader->json, &event, err);
+        if (code != UQFF_OK || event.kind == UQFF_JSON_ARRAY_END) {
+            break;
+        }
+        if (texts ? event.kind != UQFF_JSON_STRING
+                  : event.kind != UQFF_JSON_NUMBER || !event.is_u64 || event.integer > 1) {
+            code =
+                uqff_json_unexpected(reader->json, &event, key, texts ? "a string" : "0 or 1", err);
+            break;
+        }
+        char value = (char)(texts ? is_key(&event, "sliding_attention") : event.integer == 1);
+        uqff_buffer_append(&values, &value, 1);
+    }
+    if (code == UQFF_OK && rank < reader->rank[offset]) {
+        void *kept = uqff_arena_copy(reader->arena, values.data, values.size);
+        if (kept == NULL || values.failed) {
+            code = uqff_fail_memory(err);
+        } else {
+            *out = kept;
+            *count = values.size;
+            reader->rank[offset] = rank;
+        }
+    }
+    uqff_buffer_free(&values);
+    return code;
+}
+
 static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqff_error *err);
+
+/* What rope_parameters has for layers of a sliding window: their base is all that differs. */
+static enum uqff_code read_local_rope(struct reader *reader, unsigned rank,
+                                      struct uqff_error *err) {
+    static const struct field theta = REAL("rope_theta", rope_local_theta);
+    struct uqff_json_event event;
+    bool done;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK || event.kind != UQFF_JSON_OBJECT) {
+        return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+    }
+    for (;;) {
+        code = uqff_json_member(reader->json, &event, &done, err);
+        if (code != UQFF_OK || done) {
+            return code;
+        }
+        if (is_key(&event, theta.key)) {
+            code = read_field(reader, &theta, rank, err);
+        } else {
+            code = uqff_json_next(reader->json, &event, err);
+            code = code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+        }
+        if (code != UQFF_OK) {
+            return code;
+        }
+    }
+}
 
 static enum uqff_code read_rope_member(struct reader *reader, const struct uqff_json_event *key,
                                        unsigned rank, struct uqff_error *err) {
@@ -273,6 +351,9 @@ static enum uqff_code read_rope_member(struct reader *reader, const struct uqff_
     struct uqff_json_event event;
     if (is_key(key, "full_attention")) {
         return read_rope(reader, rank + RANK_ROPE_NESTED, err);
+    }
+    if (is_key(key, "sliding_attention")) {
+        return read_local_rope(reader, rank + RANK_ROPE_NESTED, err);
     }
     if (is_key(key, "long_factor")) {
         return read_factors(reader, "long_factor", offsetof(struct uqff_config, rope.long_factors),
@@ -347,6 +428,16 @@ static enum uqff_code read_member(struct reader *reader, const struct uqff_json_
     if (is_key(key, "_mistralrs_qk_rope_layout")) {
         return read_layout(reader, err);
     }
+    if (is_key(key, "layer_types")) {
+        return read_layers(reader, "layer_types", true, offsetof(struct uqff_config, layer_slides),
+                           &reader->config->layer_slides, &reader->config->layer_slides_count, rank,
+                           err);
+    }
+    if (is_key(key, "no_rope_layers")) {
+        return read_layers(
+            reader, "no_rope_layers", false, offsetof(struct uqff_config, layer_rotates),
+            &reader->config->layer_rotates, &reader->config->layer_rotates_count, rank, err);
+    }
     if (rank < RANK_NESTED && is_key(key, "text_config")) {
         return read_nested(reader, err);
     }
@@ -379,7 +470,7 @@ enum uqff_code uqff_model_parse_config(const char *json, size_t size, const char
                                        struct uqff_arena *arena, struct uqff_config *out,
                                        bool *tied_given, struct uqff_error *err) {
     struct uqff_config config = {
-        .architecture = "", .model_type = "", .torch_dtype = "", .rope.type = ""};
+        .architecture = "", .model_type = "", .torch_dtype = "", .activation = "", .rope.type = ""};
     struct reader reader = {.arena = arena, .config = &config};
     struct uqff_json_event event;
     memset(reader.rank, 0, sizeof reader.rank);

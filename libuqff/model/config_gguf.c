@@ -20,14 +20,31 @@ static const struct {
     {"expert_count", offsetof(struct uqff_config, experts), 0, 1u << 20},
     {"expert_used_count", offsetof(struct uqff_config, experts_used), 0, 1u << 20},
     {"context_length", offsetof(struct uqff_config, context), 0, UINT64_MAX},
+    {"expert_feed_forward_length", offsetof(struct uqff_config, expert_feed_forward), 0, 1u << 28},
+    {"attention.sliding_window", offsetof(struct uqff_config, sliding_window), 0, UINT64_MAX},
+    {"rope.dimension_count", offsetof(struct uqff_config, rotary_dims), 0, 1u << 20},
+    {"rope.scaling.original_context_length", offsetof(struct uqff_config, rope.original_context), 0,
+     UINT64_MAX},
 };
 
+/* `positive`: 0 and less cannot be; elsewhere it is how some writers say nothing. */
 static const struct {
     const char *key;
     size_t offset;
+    bool positive;
 } reals[] = {
-    {"attention.layer_norm_rms_epsilon", offsetof(struct uqff_config, rms_epsilon)},
-    {"rope.freq_base", offsetof(struct uqff_config, rope_theta)},
+    {"attention.layer_norm_rms_epsilon", offsetof(struct uqff_config, rms_epsilon), true},
+    {"rope.freq_base", offsetof(struct uqff_config, rope_theta), true},
+    {"attn_logit_softcapping", offsetof(struct uqff_config, attention_softcap), false},
+    {"final_logit_softcapping", offsetof(struct uqff_config, output_softcap), false},
+    {"rope.scale_linear", offsetof(struct uqff_config, rope.factor), false},
+    {"rope.scaling.factor", offsetof(struct uqff_config, rope.factor), false},
+    {"rope.scaling.yarn_ext_factor", offsetof(struct uqff_config, rope.extrapolation_factor),
+     false},
+    {"rope.scaling.yarn_attn_factor", offsetof(struct uqff_config, rope.attention_factor), false},
+    {"rope.scaling.attn_factor", offsetof(struct uqff_config, rope.attention_factor), false},
+    {"rope.scaling.yarn_beta_fast", offsetof(struct uqff_config, rope.beta_fast), false},
+    {"rope.scaling.yarn_beta_slow", offsetof(struct uqff_config, rope.beta_slow), false},
 };
 
 static const char *where(const struct uqff_model *model) {
@@ -98,12 +115,12 @@ static enum uqff_code read_reals(struct uqff_model *model, const char *arch,
         if (code != UQFF_OK) {
             return code;
         }
-        if (found && (!isfinite(value) || !(value > 0))) {
+        if (found && (!isfinite(value) || (reals[i].positive && !(value > 0)))) {
             return uqff_fail(err, UQFF_E_FIELD, UQFF_NO_OFFSET,
-                             "%s: key '%s': found %g, expected a number above 0", where(model), key,
-                             value);
+                             "%s: key '%s': found %g, expected a %s", where(model), key, value,
+                             reals[i].positive ? "number above 0" : "finite number");
         }
-        if (found) {
+        if (found && value > 0) {
             memcpy((char *)&model->config + reals[i].offset, &value, sizeof value);
         }
     }
@@ -143,6 +160,7 @@ static const struct uqff_arch *first_of_gguf_name(const char *name) {
 enum uqff_code uqff_model_gguf_config(struct uqff_model *model, struct uqff_error *err) {
     struct uqff_config *config = &model->config;
     const char *arch = "", *refined;
+    char key[320];
     bool found = false;
     enum uqff_code code = copy_string(model, "general.architecture", &arch, &found, err);
     if (code != UQFF_OK) {
@@ -171,7 +189,13 @@ enum uqff_code uqff_model_gguf_config(struct uqff_model *model, struct uqff_erro
     }
     config->model_type = model->arch != NULL ? model->arch->name : arch;
     config->architecture = model->arch != NULL ? model->arch->classes[0] : "";
-    config->torch_dtype = config->rope.type = "";
+    config->torch_dtype = "";
+    config->normalize_experts = true;
+    snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
+    code = copy_string(model, key, &config->rope.type, &found, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
     /* A GGUF leaves a tied head out. */
     config->tied = uqff_gguf_find_tensor(model->gguf, "output.weight") == NULL;
     model->tied_given = true;

@@ -190,7 +190,7 @@ enum uqff_code uqff_model_open(const char *reference, const struct uqff_model_op
     }
     model->variant = UQFF_NONE;
     model->config = (struct uqff_config){
-        .architecture = "", .model_type = "", .torch_dtype = "", .rope.type = ""};
+        .architecture = "", .model_type = "", .torch_dtype = "", .activation = "", .rope.type = ""};
     if (options != NULL) {
         model->allow_newer_minor = options->allow_newer_minor;
         if (options->warner != NULL) {

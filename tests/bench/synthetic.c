@@ -197,7 +197,8 @@ static uint16_t half_bits(float value) {
     return (uint16_t)((bits >> 16 & 0x8000) | (uint32_t)exponent << 10 | (bits >> 13 & 0x3FF));
 }
 
-static void weights_init(struct weights *weights, enum uqff_dtype dtype, uint64_t seed) {
+static void weights_init(struct weights *weights, enum uqff_dtype dtype, double deviation,
+                         uint64_t seed) {
     weights->state = seed * 2 + 1;
     weights->dtype = dtype;
     for (size_t i = 0; i < POOL; i++) {
@@ -205,7 +206,7 @@ static void weights_init(struct weights *weights, enum uqff_dtype dtype, uint64_
         for (int k = 0; k < 12; k++) {
             sum += (double)(draw(&weights->state) >> 11) * 0x1p-53;
         }
-        float value = (float)((sum - 6.0) * 0.02);
+        float value = (float)((sum - 6.0) * deviation);
         uint32_t bits;
         memcpy(&bits, &value, 4);
         if (dtype == UQFF_DTYPE_F32) {
@@ -223,6 +224,23 @@ static void weights_fill(struct weights *weights, unsigned char *out, size_t byt
         uint64_t random = draw(&weights->state);
         for (int k = 0; k < 4 && i + width <= bytes; k++, i += width, random >>= 16) {
             memcpy(out + i, weights->pool + (size_t)(random & 0xFFFF) * width, width);
+        }
+    }
+}
+
+/* Adds 1 to each value. */
+static void raise_by_one(enum uqff_dtype dtype, unsigned char *bytes, size_t n) {
+    for (size_t i = 0; i < n; i += dtype == UQFF_DTYPE_F32 ? 4 : 2) {
+        uint32_t bits = dtype == UQFF_DTYPE_F32 ? uqff_load_le32(bytes + i)
+                                                : (uint32_t)uqff_load_le16(bytes + i) << 16;
+        float value;
+        memcpy(&value, &bits, 4);
+        value += 1;
+        memcpy(&bits, &value, 4);
+        if (dtype == UQFF_DTYPE_F32) {
+            uqff_store_le32(bytes + i, bits);
+        } else {
+            uqff_store_le16(bytes + i, (uint16_t)(bits >> 16));
         }
     }
 }
@@ -306,8 +324,14 @@ static void shard_name(char out[64], size_t shard, size_t shards) {
     }
 }
 
+static bool is_norm(const struct synthetic *model, const struct planned *tensor) {
+    return model->norms_around_one && strncmp(model->architecture, "gemma", 5) != 0 &&
+           strstr(tensor->name, "norm.weight") != NULL;
+}
+
 static enum uqff_code write_shard(struct plan *plan, size_t shard, const char *directory,
-                                  struct weights *weights, bool sparse, struct uqff_error *err) {
+                                  struct weights *weights, const struct synthetic *model,
+                                  struct uqff_error *err) {
     struct uqff_st_layout *layout = NULL;
     struct uqff_buffer header = {0};
     struct uqff_sink *sink = NULL;
@@ -342,7 +366,7 @@ static enum uqff_code write_shard(struct plan *plan, size_t shard, const char *d
     }
     for (size_t i = 0; code == UQFF_OK && i < plan->count; i++) {
         const struct planned *tensor = &plan->tensors[i];
-        if (sparse && tensor->shard == shard && tensor->bytes > 0) {
+        if (model->sparse && tensor->shard == shard && tensor->bytes > 0) {
             /* Its last byte alone gives the file its size. */
             code =
                 uqff_sink_write(sink, header.size + tensor->offset + tensor->bytes - 1, "", 1, err);
@@ -353,6 +377,9 @@ static enum uqff_code write_shard(struct plan *plan, size_t shard, const char *d
             uint64_t left = tensor->bytes - done;
             size_t n = left < slab_bytes ? (size_t)left : slab_bytes;
             weights_fill(weights, slab, n);
+            if (is_norm(model, tensor)) {
+                raise_by_one(weights->dtype, slab, n);
+            }
             code = uqff_sink_write(sink, header.size + tensor->offset + done, slab, n, err);
         }
     }
@@ -422,6 +449,9 @@ static enum uqff_code write_config(const struct synthetic *m, size_t row, const 
                            (unsigned long long)m->experts_used,
                            (unsigned long long)m->feed_forward);
     }
+    if (m->settings != NULL) {
+        uqff_buffer_printf(&text, "%s", m->settings);
+    }
     uqff_buffer_printf(&text,
                        "  \"vocab_size\": %llu,\n  \"max_position_embeddings\": 2048,\n"
                        "  \"rms_norm_eps\": 1e-05,\n  \"rope_theta\": 10000.0,\n"
@@ -453,10 +483,11 @@ enum uqff_code synthetic_write(const struct synthetic *model, const char *direct
         code = plan_tensors(&plan, model, table[row].templates, err);
     }
     if (code == UQFF_OK) {
-        weights_init(weights, model->dtype, model->seed);
+        weights_init(weights, model->dtype, model->deviation > 0 ? model->deviation : 0.02,
+                     model->seed);
     }
     for (size_t shard = 0; code == UQFF_OK && shard < plan.shards; shard++) {
-        code = write_shard(&plan, shard, directory, weights, model->sparse, err);
+        code = write_shard(&plan, shard, directory, weights, model, err);
     }
     if (code == UQFF_OK && plan.shards > 1) {
         code = write_index(&plan, directory, err);

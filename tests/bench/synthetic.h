@@ -16,6 +16,11 @@ struct synthetic {
     uint64_t max_shard;             /* bytes of a shard; 0: one file */
     uint64_t seed;
     bool sparse; /* leave the weights as holes: a file of any size in no space */
+    /* For models that are run: weights of that deviation in place of 0.02, and norms around 1 (F32
+     * and BF16, where the architecture does not add it). */
+    double deviation;
+    bool norms_around_one;
+    const char *settings; /* more members of config.json, each with a comma behind it; or NULL */
 };
 
 /* Names of the architectures that can be made, NULL-terminated. */

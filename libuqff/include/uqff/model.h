@@ -55,7 +55,8 @@ UQFF_API enum uqff_role uqff_role_from_gguf_name(const char *name);
 /* ---- configuration ----------------------------------------------------------------------------------- */
 
 /* How the rotation is stretched to longer contexts (rope_scaling, or rope_parameters). Numbers are 0
- * and the type is "" where config.json does not say; not read from GGUF metadata. */
+ * and the type is "" where config.json or GGUF metadata do not say; a GGUF has the factors of
+ * "longrope" and "llama3" as tensors. */
 struct uqff_rope_scaling {
     const char *type; /* "llama3", "yarn", "linear", "longrope", "su", … */
     double factor, low_freq_factor, high_freq_factor;
@@ -75,13 +76,23 @@ struct uqff_config {
     uint64_t experts, experts_used;
     uint64_t context; /* max_position_embeddings */
     double rms_epsilon, rope_theta;
-    /* Only from config.json. */
     uint64_t expert_feed_forward, shared_expert_feed_forward;
     uint64_t sliding_window, sliding_window_pattern;
     double attention_softcap, output_softcap; /* attn_logit_, final_logit_softcapping */
-    double rotary_share;                      /* partial_rotary_factor */
-    double query_scalar;                      /* query_pre_attn_scalar */
+    uint64_t rotary_dims;                     /* of a head; only from GGUF metadata */
     struct uqff_rope_scaling rope;
+    /* Only from config.json. */
+    double rotary_share;          /* partial_rotary_factor */
+    double query_scalar;          /* query_pre_attn_scalar */
+    double rope_local_theta;      /* of sliding layers */
+    uint64_t window_from_layer;   /* max_window_layers */
+    uint64_t no_rope_interval;    /* every n-th layer does not rotate */
+    const char *activation;       /* hidden_activation, hidden_act */
+    bool use_sliding_window;      /* asked for by architectures that do not slide by default */
+    bool normalize_experts;       /* norm_topk_prob; true from GGUF metadata, which means it */
+    const uint8_t *layer_slides;  /* layer_types: 1 for "sliding_attention"; NULL without */
+    const uint8_t *layer_rotates; /* no_rope_layers, where 1 means rotation; NULL without */
+    size_t layer_slides_count, layer_rotates_count;
     bool tied; /* output head shares the token embedding */
     /* A UQFF whose rows of q and k lie as a GGUF has them (its config.json says so): pairs of the
      * rotation side by side. Such modules are given as they lie, and config.json goes with them. */
