@@ -134,6 +134,11 @@ LANE unsigned vm_bits(vm m) {
     return vaddvq_u32(vandq_u32(m.val[0], bit)) | vaddvq_u32(vandq_u32(m.val[1], bit)) << 4;
 }
 
+LANE vm vm_set(bool v) {
+    uint32x4_t m = vdupq_n_u32(v ? 0xffffffff : 0);
+    return (vm){{m, m}};
+}
+
 LANE bool vm_any(vm m) {
     return vmaxvq_u32(vorrq_u32(m.val[0], m.val[1])) != 0;
 }
@@ -185,6 +190,11 @@ LANE vi vi_and(vi a, vi b) {
 
 LANE vi vi_or(vi a, vi b) {
     return BOTH_2(vi, vorrq_s32, a, b);
+}
+
+/* ~a & b */
+LANE vi vi_andnot(vi a, vi b) {
+    return BOTH_2(vi, vbicq_s32, b, a);
 }
 
 LANE vi vi_max(vi a, vi b) {
@@ -283,6 +293,14 @@ LANE float vf_largest(vf v) {
 
 LANE int vi_largest(vi v) {
     return vmaxvq_s32(vmaxq_s32(v.val[0], v.val[1]));
+}
+
+/* All lanes ored. */
+LANE unsigned vi_or_lanes(vi v) {
+    int32x4_t four = vorrq_s32(v.val[0], v.val[1]);
+    uint64x2_t two = vreinterpretq_u64_s32(four);
+    uint64_t one = vgetq_lane_u64(two, 0) | vgetq_lane_u64(two, 1);
+    return (unsigned)(one | one >> 32);
 }
 
 LANE float32x4_t low_pairs(float32x4_t a, float32x4_t b) {

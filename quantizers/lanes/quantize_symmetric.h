@@ -178,39 +178,34 @@ LANE float q3_k_round_scales(const float *scales, uint8_t *s) {
     return 1.0f / iscale;
 }
 
-/* The codes of a group that the search left in a lane, as bytes over those of the second rounding.
- */
-LANE void q3_k_restore(const struct q3_lanes *q, int lane, unsigned char *codes) {
-    for (int i = 0; i < SYMMETRIC_GROUP; i++) {
-        float l[8];
-        vf_store(l, q->l[i]);
-        codes[i] = (unsigned char)((int)l[lane] + 4);
-    }
-}
-
-LANE void q3_k_encode(const float *x, unsigned char *y) {
-    struct q3_lanes q[2];
-    struct symmetric_block b = {.x = x};
-    uint8_t s[SYMMETRIC_GROUPS];
-    load_groups(q[0].x, x, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
-    load_groups(q[1].x, x + 128, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
-    q3_search(&q[0], &q[1], 4.0f);
-    vf_store(b.scale, q[0].scale);
-    vf_store(b.scale + 8, q[1].scale);
-    q3_k_store_scales(&b, q3_k_round_scales(b.scale, s), s, y);
-    vb codes[8];
-    for (int k = 0; k < 8; k++) {
-        codes[k] = symmetric_codes(&b, k, 4.0f);
-    }
-    for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
-        if (b.step[g] == 0.0f) {
-            unsigned char bytes[32];
-            vb_store(bytes, codes[g / 2]);
-            q3_k_restore(&q[g / 8], g % 8, bytes + g % 2 * 16);
-            codes[g / 2] = vb_load(bytes);
+/* Up to eight super-blocks. */
+LANE void q3_k_encode(const float *x, int blocks, unsigned char *y) {
+    struct q3_result r;
+    q3_search(&r, x, SYMMETRIC_GROUPS * blocks, 4.0f);
+    for (int k = 0; k < blocks; k++, y += 110) {
+        struct symmetric_block b = {.x = x + SYMMETRIC_LENGTH * k};
+        uint8_t s[SYMMETRIC_GROUPS];
+        vb codes[8];
+        memcpy(b.iscale, r.iscale + SYMMETRIC_GROUPS * k, sizeof b.iscale);
+        float d = q3_k_round_scales(r.scale + SYMMETRIC_GROUPS * k, s);
+        q3_k_store_scales(&b, d, s, y);
+        for (int c = 0; c < 8; c++) {
+            codes[c] = symmetric_codes(&b, c, 4.0f);
         }
+        for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
+            int slot = r.slot[SYMMETRIC_GROUPS * k + g];
+            if (b.step[g] == 0.0f && slot >= 0) {
+                unsigned char bytes[32];
+                vb_store(bytes, codes[g / 2]);
+                for (int i = 0; i < SYMMETRIC_GROUP; i++) {
+                    float code = r.codes[slot / 8][i][slot % 8];
+                    bytes[g % 2 * 16 + i] = (unsigned char)((int)code + 4);
+                }
+                codes[g / 2] = vb_load(bytes);
+            }
+        }
+        q3_k_store_codes(codes, y);
     }
-    q3_k_store_codes(codes, y);
 }
 
 /* With importance, super-blocks are the lanes of the search among scales. */
@@ -269,9 +264,7 @@ SIMD void LEVEL(quantize_q3_k)(const float *x, unsigned char *y, size_t n,
         if (importance) {
             q3_k_encode_weighted(x + i, importance + i, blocks, y);
         } else {
-            for (int k = 0; k < blocks; k++) {
-                q3_k_encode(x + i + SYMMETRIC_LENGTH * k, y + 110 * k);
-            }
+            q3_k_encode(x + i, blocks, y);
         }
         i += SYMMETRIC_LENGTH * (size_t)blocks;
         y += 110 * blocks;

@@ -1,6 +1,9 @@
 /*
- * Q3, the search by coordinate descent (ref/search.h), for the sixteen groups of a super-block, one
- * a lane of two vectors. Private to quantizers/.
+ * Q3, the search by coordinate descent (ref/search.h), for groups of 16, one a lane. Private to
+ * quantizers/.
+ *
+ * A change is a long chain of operations, and the next element has to wait for it; so several
+ * vectors are swept in turns. Half of all groups are never swept at all, and kept apart.
  */
 #ifndef UQFF_LANES_SEARCH_Q3_H
 #define UQFF_LANES_SEARCH_Q3_H
@@ -10,19 +13,53 @@
 
 enum { Q3_GROUP = 16 };
 
+enum { Q3_BATCH = 8 }; /* vectors of groups that are swept in turns */
+
 /* Eight groups. The caller fills in x. */
 struct q3_lanes {
     vf x[Q3_GROUP], w[Q3_GROUP], wx[Q3_GROUP];
     vf l[Q3_GROUP];                  /* codes, signed */
     vf wxl[Q3_GROUP], wll[Q3_GROUP]; /* what an element adds to the sums */
-    vf sumlx, suml2, scale;
-    vm none; /* groups that count as zero */
+    vf sumlx, suml2;
+    vm changed; /* in this sweep */
 };
 
-LANE void q3_start(struct q3_lanes *q, float nmax) {
-    vf largest = signed_maximum_lanes(Q3_GROUP, q->x);
+/* The first codes of eight groups, and the scale that suits them. */
+struct q3_first {
+    vf largest, iscale, scale;
+    vm none;    /* groups that count as zero */
+    vm settled; /* groups that no sweep changes */
+};
+
+LANE vf q3_scale(vf sumlx, vf suml2) {
+    vf zero = vf_set(0.0f);
+    return vf_select(vf_eq(suml2, zero), zero, vf_div(sumlx, suml2));
+}
+
+LANE struct q3_first q3_start(const vf *x, float nmax) {
+    vf zero = vf_set(0.0f);
+    vf sumlx = zero, suml2 = zero;
+    vf largest = signed_maximum_finite(Q3_GROUP, x, extremes_of(Q3_GROUP, x));
     vf iscale = vf_div(vf_set(-nmax), largest);
-    q->none = vf_lt(vf_abs(largest), vf_set(UQFF_GROUP_EPSILON));
+    for (int i = 0; i < Q3_GROUP; i++) {
+        vf w = vf_mul(x[i], x[i]);
+        vf l = vf_nearest(vf_mul(iscale, x[i]), -nmax, nmax - 1.0f);
+        sumlx = vf_add(sumlx, vf_mul(vf_mul(w, x[i]), l));
+        suml2 = vf_add(suml2, vf_mul(vf_mul(w, l), l));
+    }
+    struct q3_first f = {.largest = largest};
+    f.none = vf_lt(vf_abs(largest), vf_set(UQFF_GROUP_EPSILON));
+    f.scale = vf_select(f.none, zero, q3_scale(sumlx, suml2));
+    f.iscale = vf_select(f.none, vf_set(NAN), iscale); /* NaN rounds to code 0 */
+    /* With a positive maximum the codes have the sign that x has not. Then all w·x·l are negative
+     * or 0, and the sum is less than each: no sweep finds one without which it is positive. */
+    f.settled = vm_or(f.none, vf_gt(largest, zero));
+    return f;
+}
+
+LANE void q3_prepare(struct q3_lanes *q, float nmax) {
+    vf largest = signed_maximum_finite(Q3_GROUP, q->x, extremes_of(Q3_GROUP, q->x));
+    vf iscale = vf_div(vf_set(-nmax), largest);
     q->sumlx = q->suml2 = vf_set(0.0f);
     for (int i = 0; i < Q3_GROUP; i++) {
         vf x = q->x[i];
@@ -54,8 +91,8 @@ LANE struct q3_change q3_look(const struct q3_lanes *q, int i, float nmax) {
     return c;
 }
 
-/* Makes the change in lanes whose fit it improves; returns which. */
-LANE vm q3_make(struct q3_lanes *q, int i, struct q3_change c) {
+/* Makes the change in lanes whose fit it improves. */
+LANE void q3_make(struct q3_lanes *q, int i, struct q3_change c) {
     vf wxl = vf_mul(q->wx[i], c.next);
     vf wll = vf_mul(vf_mul(q->w[i], c.next), c.next);
     vf slx = vf_add(c.slx, wxl);
@@ -68,43 +105,101 @@ LANE vm q3_make(struct q3_lanes *q, int i, struct q3_change c) {
     q->wll[i] = vf_select(better, wll, q->wll[i]);
     q->sumlx = vf_select(better, slx, q->sumlx);
     q->suml2 = vf_select(better, sl2, q->suml2);
-    return better;
-}
-
-LANE void q3_finish(struct q3_lanes *q, float nmax) {
-    vf zero = vf_set(0.0f);
-    q->scale = vf_select(vf_eq(q->suml2, zero), zero, vf_div(q->sumlx, q->suml2));
-    q->scale = vf_select(q->none, zero, q->scale);
-    if (vm_any(q->none)) {
-        for (int i = 0; i < Q3_GROUP; i++) {
-            q->l[i] = vf_select(q->none, vf_set(-nmax), q->l[i]);
-        }
-    }
+    q->changed = vm_or(q->changed, better);
 }
 
 /* A sweep over a lane that is through changes nothing, so that lanes may be swept as often as the
- * slowest needs. Few elements of a vector want a change after the first sweep: then the branch lets
- * the processor go on to the next one without waiting for the sums. */
-LANE void q3_search(struct q3_lanes *a, struct q3_lanes *b, float nmax) {
-    q3_start(a, nmax);
-    q3_start(b, nmax);
+ * slowest needs. Most elements of a vector want no change: the branch lets the processor go on
+ * without waiting for the sums. */
+LANE void q3_sweeps(struct q3_lanes *q, int count, float nmax) {
+    for (int v = 0; v < count; v++) {
+        q3_prepare(&q[v], nmax);
+        q[v].changed = vm_set(true);
+    }
     for (int sweep = 0; sweep < 5; sweep++) {
-        bool changed = false;
+        struct q3_lanes *active[Q3_BATCH + 1];
+        int n = 0;
+        for (int v = 0; v < count; v++) {
+            active[n] = &q[v];
+            n += vm_any(q[v].changed);
+            q[v].changed = vm_set(false);
+        }
         for (int i = 0; i < Q3_GROUP; i++) {
-            struct q3_change ca = q3_look(a, i, nmax);
-            struct q3_change cb = q3_look(b, i, nmax);
-            if (vm_any(vm_or(ca.wanted, cb.wanted))) {
-                vm made_a = q3_make(a, i, ca);
-                vm made_b = q3_make(b, i, cb);
-                changed = changed || vm_any(vm_or(made_a, made_b));
+            for (int v = 0; v < n; v++) {
+                struct q3_change c = q3_look(active[v], i, nmax);
+                if (vm_any(c.wanted)) {
+                    q3_make(active[v], i, c);
+                }
             }
         }
-        if (!changed) {
-            break;
+    }
+}
+
+/* ---- many groups ---------------------------------------------------------------------------- */
+
+enum { Q3_GROUPS = 128 };
+
+/* What Q3 finds in up to 128 groups of 16, one after the other. */
+struct q3_result {
+    float scale[Q3_GROUPS];
+    float iscale[Q3_GROUPS]; /* of the first codes, nearest(iscale * x, -nmax, nmax - 1) */
+    int slot[Q3_GROUPS];     /* where the codes after sweeps are, -1: not swept */
+    float codes[Q3_GROUPS / 8][16][8]; /* of slot 8v + lane: codes[v][i][lane] */
+};
+
+/* Sweeps the groups whose numbers are given, up to Q3_BATCH vectors of them. */
+LANE void q3_sweep_groups(struct q3_result *r, const float *x, const int *group, int count,
+                          int first_slot, float nmax) {
+    struct q3_lanes q[Q3_BATCH];
+    int vectors = (count + 7) / 8;
+    for (int v = 0; v < vectors; v++) {
+        const float *rows[8];
+        for (int lane = 0; lane < 8; lane++) {
+            int k = 8 * v + lane;
+            rows[lane] = x + Q3_GROUP * group[k < count ? k : 0];
+        }
+        vf_load_columns(q[v].x, rows);
+        for (int lane = 0; lane < 8; lane++) {
+            rows[lane] += 8;
+        }
+        vf_load_columns(q[v].x + 8, rows);
+    }
+    q3_sweeps(q, vectors, nmax);
+    for (int v = 0; v < vectors; v++) {
+        float scale[8];
+        vf_store(scale, q3_scale(q[v].sumlx, q[v].suml2));
+        for (int i = 0; i < Q3_GROUP; i++) {
+            vf_store(r->codes[first_slot / 8 + v][i], q[v].l[i]);
+        }
+        for (int lane = 0; lane < 8 && 8 * v + lane < count; lane++) {
+            int g = group[8 * v + lane];
+            r->scale[g] = scale[lane];
+            r->slot[g] = first_slot + 8 * v + lane;
         }
     }
-    q3_finish(a, nmax);
-    q3_finish(b, nmax);
+}
+
+/* groups: a multiple of 8. */
+LANE void q3_search(struct q3_result *r, const float *x, int groups, float nmax) {
+    int group[Q3_GROUPS];
+    int count = 0;
+    for (int g = 0; g < groups; g += 8) {
+        vf v[Q3_GROUP];
+        load_groups(v, x + Q3_GROUP * g, Q3_GROUP, 8, Q3_GROUP);
+        struct q3_first f = q3_start(v, nmax);
+        vf_store(r->scale + g, f.scale);
+        vf_store(r->iscale + g, f.iscale);
+        unsigned settled = vm_bits(f.settled);
+        for (int lane = 0; lane < 8; lane++) {
+            r->slot[g + lane] = -1;
+            group[count] = g + lane;
+            count += !(settled >> lane & 1);
+        }
+    }
+    for (int first = 0; first < count; first += 8 * Q3_BATCH) {
+        int here = count - first < 8 * Q3_BATCH ? count - first : 8 * Q3_BATCH;
+        q3_sweep_groups(r, x, group + first, here, first, nmax);
+    }
 }
 
 #endif

@@ -86,6 +86,29 @@ LANE vf signed_maximum_lanes(int n, const vf *x) {
     return largest;
 }
 
+struct extremes {
+    vf low, high;
+};
+
+LANE struct extremes extremes_of(int n, const vf *x) {
+    struct extremes e = {x[0], x[0]};
+    for (int i = 1; i < n; i++) {
+        e.low = vf_min(x[i], e.low);
+        e.high = vf_max(x[i], e.high);
+    }
+    return e;
+}
+
+/* The same of finite x whose extremes are known: one of them, but where both are equally far from
+ * zero and the first one counts. */
+LANE vf signed_maximum_finite(int n, const vf *x, struct extremes e) {
+    vf below = vf_neg(e.low);
+    if (vm_any(vf_eq(e.high, below))) {
+        return signed_maximum_lanes(n, x);
+    }
+    return vf_select(vf_gt(e.high, below), e.high, e.low);
+}
+
 /* -(nmax + s / 10) for the trials s = -9 .. 9 but 0, in order. */
 enum { QX_TRIALS = 18 };
 
@@ -126,10 +149,10 @@ LANE void qx_try(struct qx_lanes *q, int count, int n, const struct qx_type *t, 
 
 /* How far beyond or short of the extreme of code -nmax that of the other sign reaches, at most: its
  * share of the largest magnitude, over the lanes. Groups of zeros have none. */
-LANE float qx_far_end(vf low, vf high) {
+LANE float qx_far_end(struct extremes e) {
     vf zero = vf_set(0.0f);
-    vf above = vf_max(high, zero);
-    vf below = vf_max(vf_neg(low), zero);
+    vf above = vf_max(e.high, zero);
+    vf below = vf_max(vf_neg(e.low), zero);
     vf share = vf_div(vf_min(above, below), vf_max(above, below));
     return vf_largest(vf_max(share, zero)); /* 0 for 0/0 */
 }
@@ -146,21 +169,18 @@ LANE int qx_unlimited_trials(const struct qx_type *t, float share) {
     return k;
 }
 
-LANE float qx_start(struct qx_lanes *q, int n, const struct qx_type *t) {
+LANE float qx_start(struct qx_lanes *q, int n, const struct qx_type *t, bool finite) {
     vf zero = vf_set(0.0f);
-    vf low = q->x[0];
-    vf high = low;
     for (int i = 0; i < n; i++) {
         q->wx[i] = vf_mul(q->w[i], q->x[i]);
-        low = vf_min(q->x[i], low);
-        high = vf_max(q->x[i], high);
     }
-    q->largest = signed_maximum_lanes(n, q->x);
+    struct extremes e = extremes_of(n, q->x);
+    q->largest = finite ? signed_maximum_finite(n, q->x, e) : signed_maximum_lanes(n, q->x);
     q->iscale = vf_div(vf_set(-t->nmax), q->largest);
     struct qx_fit first = qx_fit_one(q, n, t->nmax, q->iscale);
     q->scale = vf_select(vf_eq(first.suml2, zero), zero, vf_div(first.sumlx, first.suml2));
     q->best = vf_mul(q->scale, first.sumlx);
-    return qx_far_end(low, high);
+    return qx_far_end(e);
 }
 
 /* Searches in `count` vectors. finite: no x is an infinity or NaN, so that extremes tell where
@@ -169,7 +189,7 @@ LANE float qx_start(struct qx_lanes *q, int n, const struct qx_type *t) {
 LANE void qx_search(struct qx_lanes *q, int count, int n, const struct qx_type *t, bool finite) {
     float share = 0.0f;
     for (int v = 0; v < count; v++) {
-        float s = qx_start(&q[v], n, t);
+        float s = qx_start(&q[v], n, t, finite);
         share = s > share ? s : share;
     }
     int unlimited = finite ? qx_unlimited_trials(t, share) : 0;

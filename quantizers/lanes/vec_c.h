@@ -126,6 +126,10 @@ LANE unsigned vm_bits(vm m) {
     return bits;
 }
 
+LANE vm vm_set(bool v) {
+    EACH(vm, -(int32_t)v);
+}
+
 LANE bool vm_any(vm m) {
     return vm_bits(m) != 0;
 }
@@ -170,6 +174,10 @@ LANE vi vi_and(vi a, vi b) {
 
 LANE vi vi_or(vi a, vi b) {
     EACH(vi, a.v[i] | b.v[i]);
+}
+
+LANE vi vi_andnot(vi a, vi b) {
+    EACH(vi, ~a.v[i] & b.v[i]);
 }
 
 LANE vi vi_max(vi a, vi b) {
@@ -254,6 +262,14 @@ LANE int vi_largest(vi v) {
         largest = v.v[i] > largest ? v.v[i] : largest;
     }
     return largest;
+}
+
+LANE unsigned vi_or_lanes(vi v) {
+    unsigned all = 0;
+    for (int i = 0; i < 8; i++) {
+        all |= (unsigned)v.v[i];
+    }
+    return all;
 }
 
 LANE void vf_load_columns(vf out[8], const float *const rows[8]) {

@@ -109,6 +109,10 @@ LANE unsigned vm_bits(vm m) {
     return (unsigned)_mm256_movemask_ps(m);
 }
 
+LANE vm vm_set(bool v) {
+    return _mm256_castsi256_ps(_mm256_set1_epi32(-(int)v));
+}
+
 LANE bool vm_any(vm m) {
     return _mm256_movemask_ps(m) != 0;
 }
@@ -155,6 +159,11 @@ LANE vi vi_and(vi a, vi b) {
 
 LANE vi vi_or(vi a, vi b) {
     return _mm256_or_si256(a, b);
+}
+
+/* ~a & b */
+LANE vi vi_andnot(vi a, vi b) {
+    return _mm256_andnot_si256(a, b);
 }
 
 LANE vi vi_max(vi a, vi b) {
@@ -247,6 +256,14 @@ LANE int vi_largest(vi v) {
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
     return _mm_cvtsi128_si32(half);
+}
+
+/* All lanes ored. */
+LANE unsigned vi_or_lanes(vi v) {
+    __m128i half = _mm_or_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    half = _mm_or_si128(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_or_si128(half, _mm_shuffle_epi32(half, 0xb1));
+    return (unsigned)_mm_cvtsi128_si32(half);
 }
 
 /* out[i] has element i of each row, that of rows[g] in lane g. Halves of rows are put together on
