@@ -19,7 +19,7 @@ const llama = await getLlama({
 });
 
 async function generate(model, tokens) {
-    const context = await model.createContext({ contextSize: 128, threads: 2 });
+    const context = await model.createContext({ contextSize: 128, threads: 1 });
     const start = model.tokens.bos == null ? tokens : [model.tokens.bos, ...tokens];
     const made = [];
     for await (const token of context.getSequence().evaluate(start, { temperature: 0 })) {
