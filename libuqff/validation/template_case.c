@@ -52,15 +52,23 @@ static bool put_upper(struct tmpl_build *build, uint32_t c) {
         return put_character(build, rows[(c - 0x1F80) / 16] + (c & 7)) &&
                put_character(build, 0x399);
     }
-    for (size_t i = 0; i < sizeof special_upper / sizeof *special_upper; i++) {
-        if (special_upper[i].from == c) {
-            for (size_t k = 0; k < 3 && special_upper[i].to[k] != 0; k++) {
-                if (!put_character(build, special_upper[i].to[k])) {
-                    return false;
-                }
-            }
-            return true;
+    /* The list is sorted. */
+    size_t low = 0, high = sizeof special_upper / sizeof *special_upper;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (special_upper[middle].from < c) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
+    }
+    if (low < sizeof special_upper / sizeof *special_upper && special_upper[low].from == c) {
+        for (size_t k = 0; k < 3 && special_upper[low].to[k] != 0; k++) {
+            if (!put_character(build, special_upper[low].to[k])) {
+                return false;
+            }
+        }
+        return true;
     }
     return put_character(build, (uint32_t)utf8proc_toupper((utf8proc_int32_t)c));
 }
