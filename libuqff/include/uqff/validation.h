@@ -220,6 +220,166 @@ UQFF_API size_t uqff_importance_count(const struct uqff_importance *importance);
 UQFF_API void uqff_importance_stats(const struct uqff_importance *importance, size_t i,
                                     struct uqff_importance_stats *out);
 
+/* ---- weights: what quantization cost, without running the model ----------------------------------------- */
+
+/* How far a tensor is from its source. */
+struct uqff_weight_error {
+    const char *name;           /* Hugging Face's */
+    uint32_t source_type, type; /* UINT32_MAX: more than one */
+    uint64_t elements;
+    double rel_rmse; /* root mean square of the difference, over that of the source; infinite where
+                        only the source is zero throughout */
+    double snr;      /* signal to noise in decibels, -20 log10(rel_rmse): infinite for equal tensors */
+    double cosine;   /* of the angle between the two; 1 when both are zero throughout */
+    double max_abs;  /* largest difference of two elements */
+    uint64_t max_at; /* the first element that is so far off, counted over the whole tensor */
+};
+struct uqff_weights;
+
+struct uqff_weights_options {
+    unsigned threads; /* 0: all available; never changes a digit */
+    const struct uqff_warner *warner; /* told of tensors that only one of the models has */
+};
+/* Compares a model with its source, tensor by tensor, whatever container each lies in; rows are read in
+ * slabs. UQFF_E_SHAPE where a tensor has another shape in the source, UQFF_E_NONFINITE for NaN or
+ * infinity, UQFF_E_MISSING when no tensor has the same name in both. */
+UQFF_API enum uqff_code uqff_weights_compare(const struct uqff_model *source,
+                                             const struct uqff_model *candidate,
+                                             const struct uqff_weights_options *options,
+                                             const struct uqff_progress *progress,
+                                             struct uqff_weights **out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_weights_free(struct uqff_weights *weights); /* NULL is fine */
+UQFF_API size_t uqff_weights_count(const struct uqff_weights *weights);
+/* In order of name. */
+UQFF_API const struct uqff_weight_error *uqff_weights_at(const struct uqff_weights *weights,
+                                                         size_t i);
+/* Over all elements of all tensors; the name is "". */
+UQFF_API const struct uqff_weight_error *uqff_weights_total(const struct uqff_weights *weights);
+
+/* ---- gates ------------------------------------------------------------------------------------------- */
+
+/* The figures of a variant that a gate can limit, by the names that reports and gate files use. Shares
+ * of tokens and changes of probability are percentages, as llama-perplexity prints them. */
+enum uqff_figure {
+    UQFF_FIGURE_PPL,
+    UQFF_FIGURE_PPL_RATIO,
+    UQFF_FIGURE_LN_PPL_RATIO,
+    UQFF_FIGURE_PPL_DIFFERENCE,
+    UQFF_FIGURE_CORRELATION,
+    UQFF_FIGURE_KLD_MEAN,
+    UQFF_FIGURE_KLD_MEDIAN,
+    UQFF_FIGURE_KLD_P90,
+    UQFF_FIGURE_KLD_P95,
+    UQFF_FIGURE_KLD_P99,
+    UQFF_FIGURE_KLD_P999,
+    UQFF_FIGURE_KLD_MAX,
+    UQFF_FIGURE_DELTA_P_MEAN,
+    UQFF_FIGURE_RMS_DELTA_P,
+    UQFF_FIGURE_SAME_TOP,
+    UQFF_FIGURE_BYTES,
+    UQFF_FIGURE_BITS,     /* a weight */
+    UQFF_FIGURE_REL_RMSE, /* of the weights: the worst tensor's */
+    UQFF_FIGURE_SNR,
+    UQFF_FIGURE_COSINE,
+    UQFF_FIGURE_COUNT,
+};
+UQFF_API const char *uqff_figure_name(enum uqff_figure figure); /* "kld_p999" */
+/* A limit is max_NAME, or min_NAME where more is better. */
+UQFF_API bool uqff_figure_more_is_better(enum uqff_figure figure);
+
+struct uqff_figures {
+    double value[UQFF_FIGURE_COUNT]; /* NaN: not measured */
+};
+UQFF_API void uqff_figures_clear(struct uqff_figures *figures);
+UQFF_API void uqff_figures_of_measure(const struct uqff_measure *measure,
+                                      struct uqff_figures *figures);
+UQFF_API void uqff_figures_of_weights(const struct uqff_weights *weights,
+                                      struct uqff_figures *figures);
+
+/* A gate file: JSON of the user's own.
+ *
+ *     {
+ *       "limits": {
+ *         "*":      {"max_ppl_ratio": 1.05, "min_same_top": 90},
+ *         "q4_k_m": {"max_kld_mean": 0.02, "min_same_top": null}
+ *       },
+ *       "baseline": {
+ *         "file": "release-1.json",
+ *         "drift": {"*": {"ppl": "0.5%", "same_top": 0.2}}
+ *       }
+ *     }
+ *
+ * What a variant's own entry says goes before "*"; null lifts a limit. The baseline is what
+ * "uqff validate --json" printed earlier, its path being relative to the gate file; drift is how much
+ * worse a figure may be than there: a number, or a share of the baseline's value. */
+struct uqff_gate;
+
+/* UQFF_E_SYNTAX, UQFF_E_FIELD (with "did you mean") and UQFF_E_DUPLICATE for a malformed file, its
+ * baseline included. */
+UQFF_API enum uqff_code uqff_gate_open(const char *path, struct uqff_gate **out,
+                                       struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_gate_close(struct uqff_gate *gate); /* NULL is fine */
+/* The first key that needs a base to compare with ("max_kld_mean"), or NULL. */
+UQFF_API const char *uqff_gate_wants_base(const struct uqff_gate *gate);
+/* UQFF_E_UNKNOWN, with "did you mean", when the gate names a variant that is not in the list. */
+UQFF_API enum uqff_code uqff_gate_check_names(const struct uqff_gate *gate,
+                                              const char *const *names, size_t count,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* How figures were measured: a baseline that was measured otherwise is refused. */
+struct uqff_gate_conditions {
+    const char *text_sha256; /* NULL: without text */
+    uint64_t context, chunks, stride;
+    bool exact;
+};
+struct uqff_gate_subject {
+    const char *variant;
+    struct uqff_figures figures;
+};
+struct uqff_gate_check {
+    const char *variant;     /* the subject's */
+    enum uqff_figure figure;
+    const char *key;         /* "max_kld_mean", or "drift kld_mean" */
+    double limit, found;     /* found is NaN when the figure was not measured: the check fails */
+    bool passed;
+};
+/* Measures × gate: the checks of every subject in order, at *out, freed with uqff_free. A variant that
+ * the baseline does not have is not held against it. UQFF_E_ARGUMENT when the baseline was measured
+ * under other conditions. */
+UQFF_API enum uqff_code uqff_gate_evaluate(const struct uqff_gate *gate,
+                                           const struct uqff_gate_conditions *conditions,
+                                           const struct uqff_gate_subject *subjects, size_t count,
+                                           struct uqff_gate_check **out, size_t *check_count,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- text generation --------------------------------------------------------------------------------- */
+
+/* Chooses the next token of a text. The steps are llama.cpp's, in its order: penalty on repeated
+ * tokens, top-k, top-p, min-p, temperature. Ties go to the smaller id, and all arithmetic is double
+ * with functions of our own, so that a seed gives the same text on every machine. */
+struct uqff_sampler_options {
+    double temperature;    /* 0: the token with the largest logit */
+    size_t top_k;          /* keep that many tokens; 0: all */
+    double top_p;          /* keep the likeliest that hold this share together; 0 or 1: all */
+    double min_p;          /* drop what is less likely than this share of the likeliest */
+    double repeat_penalty; /* divides (or multiplies, below zero) logits of recent tokens; 0, 1: none */
+    size_t repeat_last;    /* how many tokens are recent; 0: 64 */
+    uint64_t seed;         /* of xoshiro256**, whose state splitmix64 fills */
+};
+struct uqff_sampler;
+/* UQFF_E_ARGUMENT for an option out of its range. */
+UQFF_API enum uqff_code uqff_sampler_new(const struct uqff_sampler_options *options,
+                                         struct uqff_sampler **out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_sampler_free(struct uqff_sampler *sampler); /* NULL is fine */
+/* Notes a token of the prompt, or of another's making, as recent. */
+UQFF_API void uqff_sampler_accept(struct uqff_sampler *sampler, uint32_t token);
+/* Chooses among `count` finite logits, and notes what it chose. */
+UQFF_API enum uqff_code uqff_sampler_choose(struct uqff_sampler *sampler, const float *logits,
+                                            size_t count, uint32_t *token,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif
