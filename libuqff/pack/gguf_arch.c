@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* ---- keys
- * ---------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 #define AT(member) offsetof(struct gguf_numbers, member)
 #define COUNT(name_, member_)                                                                      \
@@ -106,8 +105,7 @@ static const struct gguf_key phi3_keys[] = {
     END,
 };
 
-/* ---- tensors
- * ------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 #define ENDS "token_embd.weight", "output_norm.weight", "blk.{}.attn_norm.weight"
 #define QKV "blk.{}.attn_q.weight", "blk.{}.attn_k.weight", "blk.{}.attn_v.weight"
@@ -131,8 +129,7 @@ static const struct gguf_key phi3_keys[] = {
 #define ROPE_FREQS "rope_freqs.weight"
 #define ROPE_FACTORS "rope_factors_long.weight", "rope_factors_short.weight"
 
-/* ---- the table
- * ----------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct uqff_config llama_defaults = {.rms_epsilon = 1e-6};
 static const struct uqff_config gemma_defaults = {.rms_epsilon = 1e-6, .head_dim = 256};

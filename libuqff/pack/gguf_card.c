@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- front matter
- * -------------------------------------------------------------------------------- */
+/* ---- front matter ---------------------------------------------------------------------------- */
 
 /* The block between two lines of "---" at the head of the file, of which this is read:
  *
@@ -207,8 +206,7 @@ void uqff_gguf_card_free(struct gguf_card *card) {
     uqff_free(card->base_models.items);
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 enum part { PART_PLAIN, PART_SIZE, PART_VERSION, PART_FINETUNE, PARTS, PART_TYPE = PARTS };
 

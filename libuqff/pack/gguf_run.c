@@ -40,8 +40,7 @@ static enum uqff_code append(void *place, size_t entry, const void *bytes, size_
     return uqff_sink_write(writing->sinks[file], offset + done, bytes, n, err);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static enum uqff_code open_writing(struct gguf_run *run, size_t variant, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = run->plan;
@@ -69,8 +68,7 @@ static enum uqff_code open_writing(struct gguf_run *run, size_t variant, struct 
     return UQFF_OK;
 }
 
-/* ---- what goes where
- * ----------------------------------------------------------------------------- */
+/* ---- what goes where ------------------------------------------------------------------------- */
 
 /* The tensor of a source GGUF whose bytes are the entry's as they are, or NULL. */
 static const struct uqff_gguf_tensor *copy_of(const struct uqff_pack_plan *plan, size_t variant,
@@ -133,8 +131,7 @@ static enum uqff_code attach(struct gguf_run *run, struct uqff_error *err) {
     return code;
 }
 
-/* ---- copying
- * ------------------------------------------------------------------------------------- */
+/* ---- copying --------------------------------------------------------------------------------- */
 
 static enum uqff_code copy_tensor(struct gguf_run *run, struct writing *writing, size_t index,
                                   const struct uqff_gguf_tensor *tensor, struct uqff_error *err) {
@@ -169,8 +166,7 @@ static enum uqff_code copy_all(struct gguf_run *run, struct uqff_error *err) {
     return code;
 }
 
-/* ---- finishing
- * ----------------------------------------------------------------------------------- */
+/* ---- finishing ------------------------------------------------------------------------------- */
 
 static enum uqff_code write_zeros(struct uqff_sink *sink, uint64_t offset, uint64_t n,
                                   struct uqff_error *err) {

@@ -20,8 +20,7 @@ static enum uqff_code fail_value(const struct uqff_metadata_pair *pair, const ch
                      expected);
 }
 
-/* ---- what kind
- * ----------------------------------------------------------------------------------- */
+/* ---- what kind ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -71,8 +70,7 @@ static bool typed(const char **value, enum uqff_gguf_kind *kind) {
     return false;
 }
 
-/* ---- numbers
- * ------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 struct number {
     bool negative, whole;
@@ -145,8 +143,7 @@ static enum uqff_code set_real(struct uqff_gguf_layout *layout,
     return uqff_gguf_set_double(layout, pair->key, kind, number.value, err);
 }
 
-/* ---- one pair
- * ------------------------------------------------------------------------------------ */
+/* ---- one pair -------------------------------------------------------------------------------- */
 
 static bool is_bool(const char *value) {
     return strcmp(value, "true") == 0 || strcmp(value, "false") == 0;

@@ -152,8 +152,7 @@ static enum uqff_code set_ids(struct writer *writer, struct uqff_error *err) {
     return code;
 }
 
-/* ---- the two kinds
- * ------------------------------------------------------------------------------- */
+/* ---- the two kinds --------------------------------------------------------------------------- */
 
 static enum uqff_code set_spm(struct writer *writer, struct uqff_error *err) {
     enum uqff_code code = set_text(writer, "tokenizer.ggml.model", "llama", err);
@@ -214,8 +213,7 @@ static enum uqff_code set_bpe(struct writer *writer, struct uqff_error *err) {
     return code == UQFF_OK ? set_ids(writer, err) : code;
 }
 
-/* ---- all together
- * -------------------------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------------------- */
 
 static void count_tokens(struct writer *writer) {
     uint64_t rows = writer->plan->gguf->vocabulary_rows;

@@ -42,8 +42,7 @@ static const struct uqff_gguf_tensor *must_find(const struct uqff_gguf *gguf, co
     return tensor;
 }
 
-/* ---- llama-quantize
- * ------------------------------------------------------------------------------ */
+/* ---- llama-quantize -------------------------------------------------------------------------- */
 
 struct expected {
     char recipe[16], imatrix[8], tensor[64], type[16], sha[20];
@@ -145,8 +144,7 @@ static void gives_what_llama_quantize_gives(void **state) {
     compare_files(path, rows, count);
 }
 
-/* ---- other converters
- * ---------------------------------------------------------------------------- */
+/* ---- other converters ------------------------------------------------------------------------ */
 
 static bool same_value(const struct uqff_gguf *a, const struct uqff_gguf_value *x,
                        const struct uqff_gguf *b, const struct uqff_gguf_value *y) {
@@ -224,8 +222,7 @@ static void agrees_with_other_converters(void **state) {
                  extra_data("models/tinystories-656k-f32/gguf/tinystories-656k-f32.gguf"));
 }
 
-/* ---- and back
- * ------------------------------------------------------------------------------------ */
+/* ---- and back -------------------------------------------------------------------------------- */
 
 static void report_difference(void *context, const struct uqff_difference *difference) {
     (void)context;
@@ -282,8 +279,7 @@ static void comes_back_as_it_was(void **state) {
     assert_int_equal(count_files(directory), 3);
 }
 
-/* ---- what changes on the way
- * --------------------------------------------------------------------- */
+/* ---- what changes on the way ----------------------------------------------------------------- */
 
 #define TINY(name, class, type, tensors)                                                           \
     tiny_model((name), (class), (type), (tensors), COUNT(tensors), NULL, 0)
@@ -482,8 +478,7 @@ static void stacks_experts(void **state) {
     compare_models(path, scratch_file("tiny.gguf"), 0);
 }
 
-/* ---- the rotation
- * -------------------------------------------------------------------------------- */
+/* ---- the rotation ---------------------------------------------------------------------------- */
 
 static const char llama3_config[] =
     "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":64,"
@@ -558,8 +553,7 @@ static void keeps_the_factors_of_longrope(void **state) {
     uqff_gguf_close(gguf);
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void splits_and_reads_back(void **state) {
     (void)state;
@@ -637,8 +631,7 @@ static void exports_what_packing_gives(void **state) {
     assert_same_directory(packed, exported);
 }
 
-/* ---- refusals
- * ------------------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void must_refuse(const char *model_path, const struct uqff_pack_options *options,
                         enum uqff_code code, const char *needle) {

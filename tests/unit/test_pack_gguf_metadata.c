@@ -75,8 +75,7 @@ static size_t place_of(const struct uqff_gguf *gguf, const char *key) {
     return 0;
 }
 
-/* ---- names and cards
- * ----------------------------------------------------------------------------- */
+/* ---- names and cards ------------------------------------------------------------------------- */
 
 static void same(const char *found, const char *expected) {
     if (expected == NULL) {
@@ -192,8 +191,7 @@ static void reads_what_is_simple_in_a_card(void **state) {
     uqff_arena_free(&arena);
 }
 
-/* ---- from a checkpoint
- * --------------------------------------------------------------------------- */
+/* ---- from a checkpoint ----------------------------------------------------------------------- */
 
 static const char *told_model(const char *name, const char *rule) {
     const char *directory = tiny_qwen2_model(name);
@@ -327,8 +325,7 @@ static void warns_of_a_rule_without_a_name(void **state) {
     uqff_gguf_close(gguf);
 }
 
-/* ---- from a GGUF
- * --------------------------------------------------------------------------------- */
+/* ---- from a GGUF ----------------------------------------------------------------------------- */
 
 static void keeps_the_metadata_of_a_gguf(void **state) {
     (void)state;
@@ -387,8 +384,7 @@ static void names_the_importance_matrix(void **state) {
     uqff_gguf_close(gguf);
 }
 
-/* ---- from the user
- * ------------------------------------------------------------------------------- */
+/* ---- from the user --------------------------------------------------------------------------- */
 
 static void sets_values_of_every_type(void **state) {
     (void)state;
