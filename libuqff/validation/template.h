@@ -170,6 +170,7 @@ struct uqff_template {
     const char *where;
     struct tmpl_text source;
     struct tmpl_node *body;
+    bool mentions_loop; /* somewhere; if not, no turn needs the variable */
 };
 
 /* Line and column (both from 1, columns in characters) of an offset. */

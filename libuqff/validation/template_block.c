@@ -129,10 +129,7 @@ static bool loop_items(struct tmpl_run *run, const struct tmpl_node *node, struc
 static bool set_loop(struct tmpl_run *run, const struct tmpl_node *node, struct tmpl_scope *scope,
                      const struct tmpl_list *items, size_t i) {
     size_t n = items->count;
-    const struct {
-        struct tmpl_text name;
-        struct tmpl_value value;
-    } members[] = {
+    const struct tmpl_entry members[] = {
         {TMPL_TEXT("index"), tmpl_int((double)(i + 1))},
         {TMPL_TEXT("index0"), tmpl_int((double)i)},
         {TMPL_TEXT("revindex"), tmpl_int((double)(n - i))},
@@ -147,11 +144,15 @@ static bool set_loop(struct tmpl_run *run, const struct tmpl_node *node, struct 
     if (!uqff_tmpl_dict_new(run, node, &loop)) {
         return false;
     }
-    for (size_t k = 0; k < sizeof members / sizeof *members; k++) {
-        if (!uqff_tmpl_dict_add(run, node, loop.as.dict, members[k].name, members[k].value)) {
-            return false;
-        }
+    size_t count = sizeof members / sizeof *members;
+    struct tmpl_entry *entries = uqff_tmpl_take(run, node, count, sizeof *entries);
+    if (entries == NULL) {
+        return false;
     }
+    for (size_t k = 0; k < count; k++) {
+        entries[k] = members[k];
+    }
+    *loop.as.dict = (struct tmpl_dict){entries, count, count};
     return uqff_tmpl_dict_set(run, node, &scope->names, TMPL_TEXT("loop"), loop);
 }
 
@@ -164,7 +165,8 @@ static bool run_for(struct tmpl_run *run, const struct tmpl_node *node, struct t
     }
     for (size_t i = 0; i < items.count; i++) {
         size_t start = run->out.size;
-        if (!uqff_tmpl_step(run, node, 1) || !set_loop(run, node, inner, &items, i) ||
+        if (!uqff_tmpl_step(run, node, 1) ||
+            (run->tmpl->mentions_loop && !set_loop(run, node, inner, &items, i)) ||
             !unpack(run, node->list, inner, items.items[i]) ||
             !uqff_tmpl_block(run, node->b, inner)) {
             return false;

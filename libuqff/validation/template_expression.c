@@ -457,6 +457,7 @@ static struct tmpl_node *parse_primary(struct tmpl_parser *parser) {
         node->name = token->text;
         parser->uses |= tmpl_is(token->text, "varargs") ? TMPL_USES_VARARGS : 0;
         parser->uses |= tmpl_is(token->text, "kwargs") ? TMPL_USES_KWARGS : 0;
+        parser->tmpl->mentions_loop |= tmpl_is(token->text, "loop");
         parser->token++;
         return node;
     case TMPL_T_STRING:
