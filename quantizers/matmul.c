@@ -41,7 +41,7 @@ static size_t groups_of(const struct uqff_matmul *plan, const struct uqff_matmul
 }
 
 static size_t panel_bytes(const struct uqff_matmul *plan, const struct uqff_matmul_kernel *kernel) {
-    return blocks_of(plan, kernel) * kernel->panel_bytes;
+    return blocks_of(plan, kernel) * kernel->panel_bytes + kernel->slack;
 }
 
 /* ---- plan ----------------------------------------------------------------------------------- */
@@ -73,7 +73,8 @@ enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activation_type, 
     const struct uqff_matmul_kernel *kernel = uqff_matmul_kernel_of(plan);
     if (kernel) {
         size_t groups = groups_of(plan, kernel);
-        plan->activation_bytes = groups * blocks_of(plan, kernel) * kernel->group_bytes;
+        plan->activation_bytes =
+            groups * blocks_of(plan, kernel) * kernel->group_bytes + kernel->slack;
         plan->scratch_bytes = panel_bytes(plan, kernel) + groups * kernel->tokens *
                                                               kernel->results * UQFF_PANEL_ROWS *
                                                               sizeof(float);

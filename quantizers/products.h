@@ -43,6 +43,7 @@ struct uqff_matmul_kernel {
     unsigned block;            /* columns that the sizes below are for */
     unsigned panel_bytes;      /* of a block of a panel */
     unsigned group_bytes;      /* of a block of a group */
+    unsigned slack;            /* bytes that a panel, and all activations, have too many */
     unsigned tokens;           /* in a group */
     unsigned results;          /* arrays of floats for each token and row of a panel */
     /* Puts `count` columns of one token, from a multiple of 256 on, where they belong among the

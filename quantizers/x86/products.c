@@ -3,11 +3,27 @@
  */
 #if defined(__x86_64__)
 
-#include "x86/unpack.h"
+#include "x86/matmul.h"
 
 #include "lanes/dot.h"
 
 #define DOT(TYPE, name) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = LEVEL(dot_##name)
+
+#define KERNEL(name, TYPE, block_, group, offset, minimum, wide)                                   \
+    static const struct uqff_matmul_kernel matmul_##name = {                                       \
+        .tiling = {block_, group, offset, minimum, wide},                                          \
+        .block = block_,                                                                           \
+        .panel_bytes = PANEL_BYTES(block_, group, minimum, wide),                                  \
+        .group_bytes = UQFF_PLACED_BYTES(block_, group, offset, minimum, wide),                    \
+        .tokens = 4,                                                                               \
+        .results = 1,                                                                              \
+        .place = uqff_place_codes,                                                                 \
+        .pack = LEVEL(pack_##name),                                                                \
+        .multiply = LEVEL(multiply_##name),                                                        \
+    };
+TILINGS(KERNEL)
+
+#define MATMUL(name, TYPE, ...) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = &matmul_##name,
 
 const struct uqff_products uqff_products_avx2 = {
     .dot =
@@ -19,6 +35,8 @@ const struct uqff_products uqff_products_avx2 = {
             DOT(TQ1_0, tq1_0), DOT(TQ2_0, tq2_0), DOT(MXFP4, mxfp4),
         },
     .lanes = LEVEL(lanes_f32),
+    .matmul = {TILINGS(MATMUL)},
+    .exact = &LEVEL(matmul_exact),
 };
 
 #endif

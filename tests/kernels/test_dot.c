@@ -253,7 +253,7 @@ static void check_matmul(const struct recipe *recipe, enum uqff_cpu_level level,
              &err);
         for (size_t row = 0; row < s.rows; row++) {
             /* One of the two levels, by turns. */
-            use_level((row + t) % 7 == 0 ? UQFF_CPU_REF : uqff_cpu_found());
+            use_level((row + t) % 11 == 0 ? UQFF_CPU_REF : uqff_cpu_found());
             float expected = dot(type, w + row * w_bytes, activations, row_of_x, s.columns);
             float found = out[t * out_stride + row];
             compared++;
@@ -294,7 +294,7 @@ static struct recipe recipe_of(struct random *r, uint64_t seed, bool any_bytes) 
 static void sweep_rows(const struct uqff_type_info *type, uint32_t activations) {
     struct random r = random_from(first_seed + type->id);
     size_t block = type->block_length;
-    unsigned rounds = full ? 20000 : 600;
+    unsigned rounds = full ? 20000 : 240;
     for (unsigned i = 0; i < rounds; i++) {
         struct recipe recipe = recipe_of(&r, first_seed + i, i % 8 == 0);
         /* Every number of blocks at first; lengths of plain types need not be even. */
@@ -308,14 +308,14 @@ static void sweep_rows(const struct uqff_type_info *type, uint32_t activations) 
 static void sweep_matrices(const struct uqff_type_info *type, uint32_t activations) {
     struct random r = random_from(first_seed + 1000 + type->id);
     size_t block = type->block_length;
-    unsigned rounds = full ? 1500 : 36;
+    unsigned rounds = full ? 1500 : type->flags & UQFF_TYPE_CAN_ENCODE ? 24 : 6;
     for (unsigned i = 0; i < rounds; i++) {
         struct recipe recipe = recipe_of(&r, first_seed + i, i % 6 == 0);
         size_t most = (i % 9 ? 256 * 4 : MAX_COLUMNS) / block;
         struct shape s = {
             .columns = block * (i < 4 ? i : random_below(&r, (uint32_t)most + 1)),
-            .rows = 1 + random_below(&r, i % 3 ? 20 : MAX_ROWS),
-            .tokens = random_below(&r, i % 4 ? 10 : MAX_TOKENS),
+            .rows = 1 + random_below(&r, i % 4 ? 18 : MAX_ROWS),
+            .tokens = random_below(&r, i % 5 ? 8 : MAX_TOKENS),
         };
         check_matmul(&recipe, i % 12 ? uqff_cpu_found() : UQFF_CPU_REF, type->id, activations, s);
     }

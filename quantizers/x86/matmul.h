@@ -1,0 +1,109 @@
+/*
+ * How panels of block types stand in memory for AVX2. Private to quantizers/.
+ *
+ *   a block of a panel, `16 rows` always being two vectors of eight:
+ *
+ *   blocks of 32      for each four columns       16 rows x 4 codes
+ *                     d                           16 rows x a float
+ *                     if there is a minimum: m    16 rows x a float
+ *
+ *   blocks of 256     for each group of columns
+ *                       for each four columns     16 rows x 4 codes
+ *                       the scale                 16 rows x 2 equal words
+ *                     if there is a minimum:
+ *                       for each two groups       16 rows x 2 words, their minima
+ *                     d                           16 rows x a float
+ *                     if there is a minimum: dmin 16 rows x a float
+ *
+ *   wide              for each two columns        16 rows x 2 words, code * scale
+ *                     d                           16 rows x a float
+ */
+#ifndef UQFF_X86_MATMUL_H
+#define UQFF_X86_MATMUL_H
+
+#include "x86/sums.h"
+
+#include "lanes/codes.h"
+
+/* X(name, type, block, group, offset, minimum, wide); see struct uqff_tiling. In a wide tiling
+ * scales are part of the codes. */
+#define TILINGS(X)                                                                                 \
+    X(q4_0, Q4_0, 32, 32, 8, 0, 0)                                                                 \
+    X(q4_1, Q4_1, 32, 32, 0, 1, 0)                                                                 \
+    X(q5_0, Q5_0, 32, 32, 16, 0, 0)                                                                \
+    X(q5_1, Q5_1, 32, 32, 0, 1, 0)                                                                 \
+    X(q8_0, Q8_0, 32, 32, 0, 0, 1)                                                                 \
+    X(q8_1, Q8_1, 32, 32, 0, 0, 1)                                                                 \
+    X(iq4_nl, IQ4_NL, 32, 32, 0, 0, 1)                                                             \
+    X(mxfp4, MXFP4, 32, 32, 12, 0, 0)                                                              \
+    X(q2_k, Q2_K, 256, 16, 0, 1, 0)                                                                \
+    X(q3_k, Q3_K, 256, 16, 4, 0, 0)                                                                \
+    X(q4_k, Q4_K, 256, 32, 0, 1, 0)                                                                \
+    X(q5_k, Q5_K, 256, 32, 0, 1, 0)                                                                \
+    X(q6_k, Q6_K, 256, 16, 32, 0, 0)                                                               \
+    X(iq4_xs, IQ4_XS, 256, 256, 0, 0, 1)                                                           \
+    X(tq1_0, TQ1_0, 256, 128, 1, 0, 0)                                                             \
+    X(tq2_0, TQ2_0, 256, 128, 1, 0, 0)
+
+#define PANEL_BYTES(block, group, minimum, wide)                                                   \
+    ((block)*UQFF_PANEL_ROWS * ((wide) ? 2 : 1) + ((minimum) ? 128 : 64) +                         \
+     ((block) == 256 && !(wide) ? 256 / (group)*64 + ((minimum) ? 256 / (group)*32 : 0) : 0))
+
+#define CASE_BLOCK(name, TYPE, block, group, offset, minimum, wide)                                \
+    case UQFF_TYPE_##TYPE:                                                                         \
+        return block;
+#define CASE_GROUP(name, TYPE, block, group, offset, minimum, wide)                                \
+    case UQFF_TYPE_##TYPE:                                                                         \
+        return group;
+#define CASE_PANEL_BYTES(name, TYPE, block, group, offset, minimum, wide)                          \
+    case UQFF_TYPE_##TYPE:                                                                         \
+        return PANEL_BYTES(block, group, minimum, wide);
+#define CASE_GROUP_BYTES(name, TYPE, block, group, offset, minimum, wide)                          \
+    case UQFF_TYPE_##TYPE:                                                                         \
+        return UQFF_PLACED_BYTES(block, group, offset, minimum, wide);
+
+/* Columns of a block, and of a group of columns. */
+LANE int tile_block_of(uint32_t type) {
+    switch (type) {
+        TILINGS(CASE_BLOCK)
+    default:
+        return 0;
+    }
+}
+
+LANE int tile_group_of(uint32_t type) {
+    switch (type) {
+        TILINGS(CASE_GROUP)
+    default:
+        return 0;
+    }
+}
+
+/* Bytes of a block of a panel, and of a group of tokens. */
+LANE size_t panel_bytes_of(uint32_t type) {
+    switch (type) {
+        TILINGS(CASE_PANEL_BYTES)
+    default:
+        return 0;
+    }
+}
+
+LANE size_t group_bytes_of(uint32_t type) {
+    switch (type) {
+        TILINGS(CASE_GROUP_BYTES)
+    default:
+        return 0;
+    }
+}
+
+#define DECLARE(name, ...)                                                                         \
+    void LEVEL(pack_##name)(const struct uqff_matmul *plan,                                        \
+                            const unsigned char *const row[UQFF_PANEL_ROWS],                       \
+                            unsigned char *panel);                                                 \
+    void LEVEL(multiply_##name)(const struct uqff_matmul *plan, const unsigned char *panel,        \
+                                const unsigned char *activations, float *results);
+TILINGS(DECLARE)
+
+extern const struct uqff_matmul_kernel LEVEL(matmul_exact);
+
+#endif
