@@ -14,6 +14,7 @@ extern const struct command command_inspect;
 extern const struct command command_merge;
 extern const struct command command_pack;
 extern const struct command command_split;
+extern const struct command command_tokenize;
 extern const struct command command_variants;
 extern const struct command command_verify;
 

@@ -14,6 +14,7 @@ const struct command *const commands[] = {
     &command_merge,
     &command_edit,
     &command_hash,
+    &command_tokenize,
     &command_completion,
     &command_help,
     NULL,

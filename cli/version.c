@@ -6,6 +6,7 @@
 #include <openssl/crypto.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <utf8proc.h>
 #include <xxhash.h>
 #include <zlib.h>
 
@@ -13,7 +14,7 @@
 
 #include "uqff/quant.h"
 
-enum { LIBRARIES = 5 };
+enum { LIBRARIES = 6 };
 
 struct library {
     const char *name;
@@ -28,11 +29,13 @@ static void list_libraries(struct library out[LIBRARIES]) {
     snprintf(out[1].version, sizeof out[1].version, "%s", OpenSSL_version(OPENSSL_VERSION_STRING));
     out[2].name = "PCRE2";
     pcre2_config(PCRE2_CONFIG_VERSION, out[2].version); /* at most 24 characters */
-    out[3].name = "xxHash";
-    snprintf(out[3].version, sizeof out[3].version, "%u.%u.%u", xxhash / 10000, xxhash / 100 % 100,
+    out[3].name = "utf8proc";
+    snprintf(out[3].version, sizeof out[3].version, "%s", utf8proc_version());
+    out[4].name = "xxHash";
+    snprintf(out[4].version, sizeof out[4].version, "%u.%u.%u", xxhash / 10000, xxhash / 100 % 100,
              xxhash % 100);
-    out[4].name = "zlib";
-    snprintf(out[4].version, sizeof out[4].version, "%s", zlibVersion());
+    out[5].name = "zlib";
+    snprintf(out[5].version, sizeof out[5].version, "%s", zlibVersion());
 }
 
 enum uqff_code version_print(struct cli *cli, struct uqff_error *err) {
