@@ -228,11 +228,26 @@ static void count_tokens(struct writer *writer) {
     }
 }
 
+/* Without tokens llama.cpp takes their number from a key. */
+static enum uqff_code set_none(struct writer *writer, struct uqff_error *err) {
+    const struct gguf_plan *gguf = writer->plan->gguf;
+    char *key = uqff_arena_printf(&writer->plan->arena, "%s.vocab_size", gguf->architecture);
+    if (key == NULL) {
+        return uqff_fail_memory(err);
+    }
+    enum uqff_code code = set_text(writer, "tokenizer.ggml.model", "none", err);
+    if (code == UQFF_OK && !uqff_gguf_is_set(writer->layout, key) &&
+        gguf->vocabulary_rows <= UINT32_MAX) {
+        code = uqff_gguf_set_u64(writer->layout, key, UQFF_GGUF_U32, gguf->vocabulary_rows, err);
+    }
+    return code;
+}
+
 enum uqff_code uqff_gguf_tokenizer(struct uqff_pack_plan *plan, struct uqff_gguf_layout *layout,
                                    struct uqff_error *err) {
     struct writer writer = {.plan = plan, .layout = layout, .vocabulary = plan->gguf->vocabulary};
     if (plan->options.no_tokenizer) {
-        return set_text(&writer, "tokenizer.ggml.model", "none", err);
+        return set_none(&writer, err);
     }
     writer.info = uqff_vocabulary_info(writer.vocabulary);
     count_tokens(&writer);

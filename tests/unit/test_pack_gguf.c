@@ -426,6 +426,8 @@ static void adds_one_to_the_norms_of_gemma(void **state) {
         free(x);
         free(y);
     }
+    /* Without a tokenizer the number of tokens is a key of its own. */
+    assert_int_equal(uqff_gguf_find(gguf, "gemma2.vocab_size")->as.u, 24);
     /* The head is tied, whatever lies in the checkpoint. */
     assert_null(uqff_gguf_find_tensor(gguf, "output.weight"));
     assert_true(uqff_gguf_find(gguf, "gemma2.attn_logit_softcapping")->as.f == 50);
