@@ -379,6 +379,60 @@ static void test_refused_tokenizers(void **state) {
     }
 }
 
+/* ---- several threads ------------------------------------------------------------------------- */
+
+/* A split rule that PCRE2 runs, and merges. */
+#define BY_EXPRESSION                                                                              \
+    "{'pre_tokenizer': {'type': 'Split', 'pattern': {'Regex': 'a+'}, 'behavior': 'Isolated'}, "    \
+    "'model': {'vocab': {'a': 0, 'b': 1, 'ab': 2, 'bb': 3}, 'merges': ['a b', 'b b']}}"
+
+struct shared {
+    const struct opened *o;
+    char text[6000];
+    uint32_t *expected;
+    size_t count;
+};
+
+static enum uqff_code tokenize_again(void *context, size_t i, unsigned thread,
+                                     struct uqff_error *err) {
+    const struct shared *shared = (const struct shared *)context;
+    uint32_t *ids = NULL;
+    size_t count = 0, capacity = 0;
+    (void)i;
+    (void)thread;
+    enum uqff_code code = uqff_tokenize(shared->o->tokenizer, shared->text, sizeof shared->text,
+                                        NULL, &ids, &count, &capacity, err);
+    if (code == UQFF_OK &&
+        (count != shared->count || memcmp(ids, shared->expected, count * sizeof *ids) != 0)) {
+        code = uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET, "the ids differ");
+    }
+    uqff_free(ids);
+    return code;
+}
+
+static void test_several_threads(void **state) {
+    static const char *const vocabularies[] = {SMALL(""), PIECES(MARKED), BY_EXPRESSION};
+    static struct shared shared;
+    (void)state;
+    for (size_t i = 0; i < sizeof vocabularies / sizeof *vocabularies; i++) {
+        struct opened o;
+        size_t capacity = 0;
+        must_open_json(&o, vocabularies[i]);
+        shared.o = &o;
+        shared.expected = NULL;
+        shared.count = 0;
+        for (size_t k = 0; k < sizeof shared.text; k++) {
+            shared.text[k] = "ab bb aab"[k * k % 9];
+        }
+        assert_ok(uqff_tokenize(o.tokenizer, shared.text, sizeof shared.text, NULL,
+                                &shared.expected, &shared.count, &capacity, &o.err),
+                  &o.err);
+        assert_ok(uqff_parallel_for(64, 4, tokenize_again, &shared, &o.err), &o.err);
+        uqff_free(shared.expected);
+        close_opened(&o);
+    }
+}
+
 /* ---- failing allocations --------------------------------------------------------------------- */
 
 static enum uqff_code work(const struct opened *o, const char *text, size_t n,
@@ -401,12 +455,8 @@ static enum uqff_code work(const struct opened *o, const char *text, size_t n,
 }
 
 static void test_failing_allocations(void **state) {
-    static const char *const vocabularies[] = {
-        SMALL("'normalizer': {'type': 'NFC'}, "),
-        PIECES(MARKED),
-        "{'pre_tokenizer': {'type': 'Split', 'pattern': {'Regex': 'a+'}, 'behavior': 'Isolated'}, "
-        "'model': {'vocab': {'a': 0, 'b': 1, 'ab': 2}, 'merges': ['a b']}}",
-    };
+    static const char *const vocabularies[] = {SMALL("'normalizer': {'type': 'NFC'}, "),
+                                               PIECES(MARKED), BY_EXPRESSION};
     char text[5000];
     (void)state;
     for (size_t i = 0; i < sizeof text; i++) {
@@ -455,6 +505,7 @@ int main(void) {
         cmocka_unit_test(test_ids_are_appended),
         cmocka_unit_test(test_unknown_split_rules),
         cmocka_unit_test(test_refused_tokenizers),
+        cmocka_unit_test(test_several_threads),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

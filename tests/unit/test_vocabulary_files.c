@@ -461,6 +461,40 @@ static void test_damaged_model(void **state) {
     free(b.bytes);
 }
 
+/* Where white space is squeezed, it goes at both ends, and of several spaces all but one. */
+static void test_extra_white_space(void **state) {
+    static const struct {
+        const char *text;
+        size_t count;
+    } cases[] = {{"", 0}, {"  ", 0}, {"a", 2}, {"  a  ", 2}, {"a   a", 4}, {" a a ", 4}};
+    static const char *const marked[] = {"<unk>", "<s>", "</s>", "a", "\xE2\x96\x81"};
+    struct result r;
+    struct uqff_tokenizer *t = NULL;
+    struct file f = {.model = "llama",
+                     .tokens = marked,
+                     .token_count = 5,
+                     .flag_key = "tokenizer.ggml.remove_extra_whitespaces",
+                     .flag = true};
+    (void)state;
+    assert_ok(open_file(&r, &f), &r.err);
+    assert_true(r.info->remove_extra_whitespace);
+    assert_ok(uqff_tokenizer_new(r.v, NULL, &t, &r.err), &r.err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t *ids = NULL;
+        size_t count = 0, capacity = 0;
+        assert_ok(uqff_tokenize(t, cases[i].text, strlen(cases[i].text), NULL, &ids, &count,
+                                &capacity, &r.err),
+                  &r.err);
+        assert_int_equal(count, cases[i].count);
+        for (size_t k = 0; k < count; k++) {
+            assert_int_equal(ids[k], k % 2 == 0 ? 4 : 3);
+        }
+        uqff_free(ids);
+    }
+    uqff_tokenizer_free(t);
+    uqff_vocabulary_close(r.v);
+}
+
 /* ---- the malformed corpus -------------------------------------------------------------------- */
 
 /* Verdict of opening, and of making a tokenizer, which reads the split rules through. */
@@ -570,6 +604,7 @@ int main(void) {
         cmocka_unit_test(test_files_beside_a_model),
         cmocka_unit_test(test_broken_model),
         cmocka_unit_test(test_damaged_model),
+        cmocka_unit_test(test_extra_white_space),
         cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_the_same_from_json_and_gguf),
