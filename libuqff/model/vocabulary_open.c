@@ -200,7 +200,8 @@ enum uqff_code uqff_vocabulary_open(const struct uqff_model *model,
     struct uqff_vocabulary *v = NULL;
     enum uqff_code code = UQFF_OK;
     if (gguf != NULL) {
-        return finish(open_gguf(gguf, warner, &v, err), v, out, err);
+        code = open_gguf(gguf, warner, &v, err);
+        return finish(code, v, out, err);
     }
     for (size_t i = 0; i < sizeof names / sizeof *names && code == UQFF_OK && v == NULL; i++) {
         code = open_asset(&side, names[i], warner, &v, err);

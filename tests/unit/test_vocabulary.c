@@ -342,6 +342,18 @@ static void test_storyteller(void **state) {
     uqff_model_close(model);
 }
 
+static void test_gguf_model(void **state) {
+    struct uqff_model *model = NULL;
+    struct opened o;
+    (void)state;
+    open_model(&o, &model, bad_file("m_ok_tiny_llama.gguf"));
+    assert_int_equal(o.info->kind, UQFF_VOCABULARY_SPM);
+    assert_int_equal(o.info->size, 261);
+    assert_int_equal(o.info->bos, 1);
+    close_opened(&o);
+    uqff_model_close(model);
+}
+
 /* config.json tells ids that the settings do not. */
 static void test_ids_of_config(void **state) {
     static const char *const files[] = {"model.safetensors", "config.json", "tokenizer.json"};
@@ -420,6 +432,7 @@ int main(void) {
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_refused_settings),
         cmocka_unit_test(test_storyteller),
+        cmocka_unit_test(test_gguf_model),
         cmocka_unit_test(test_ids_of_config),
         cmocka_unit_test(test_model_without),
         cmocka_unit_test(test_failing_allocations),
