@@ -5,7 +5,7 @@
 #include "uqff/model.h"
 
 /* Ids are below this, so that tables by id stay affordable. Real vocabularies are below 2^19. */
-#define UQFF_VOCABULARY_LIMIT (1u << 24)
+#define UQFF_VOCABULARY_LIMIT (1u << 22)
 /* Bytes of a side file; a tokenizer.json of 250,000 tokens has 35 MB. */
 #define UQFF_VOCABULARY_FILE_LIMIT (256u << 20)
 

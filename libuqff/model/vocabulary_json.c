@@ -56,7 +56,7 @@ static enum uqff_code read_vocab(struct reader *r, struct uqff_error *err) {
         if (event.kind != UQFF_JSON_NUMBER || !event.is_u64 ||
             event.integer >= UQFF_VOCABULARY_LIMIT) {
             return uqff_json_unexpected(r->json, &event, "an id of model.vocab",
-                                        "a whole number below 2^24", err);
+                                        "a whole number below 2^22", err);
         }
         token->id = (uint32_t)event.integer;
     }

@@ -141,9 +141,9 @@ static void squeeze(struct uqff_buffer *out, const char *text, size_t n) {
     }
 }
 
-static bool begins_with_space(const char *text, size_t n) {
-    return n > 0 && (*text == ' ' ||
-                     (n >= SPACE_MARK_LENGTH && memcmp(text, SPACE_MARK, SPACE_MARK_LENGTH) == 0));
+static bool begins_with_space(const char *text, size_t n, bool marks) {
+    return n > 0 && (*text == ' ' || (marks && n >= SPACE_MARK_LENGTH &&
+                                      memcmp(text, SPACE_MARK, SPACE_MARK_LENGTH) == 0));
 }
 
 enum uqff_code uqff_normal_mark(struct session *s, const char **text, size_t *n, bool first) {
@@ -156,8 +156,9 @@ enum uqff_code uqff_normal_mark(struct session *s, const char **text, size_t *n,
         from = squeezed.data;
         length = squeezed.size;
     }
-    bool prefix = info->add_prefix_space && length > 0 && (first || !info->prefix_once) &&
-                  !(info->prefix_unless_space && begins_with_space(from, length));
+    bool prefix =
+        info->add_prefix_space && length > 0 && (first || !info->prefix_once) &&
+        !(info->prefix_unless_space && begins_with_space(from, length, info->escape_whitespace));
     if (!prefix && !info->escape_whitespace && !info->remove_extra_whitespace) {
         return UQFF_OK;
     }

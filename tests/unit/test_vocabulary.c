@@ -57,9 +57,9 @@ static void test_tokens(void **state) {
 static void test_sparse_ids(void **state) {
     struct opened o;
     (void)state;
-    open_json(&o, "{" BYTE_LEVEL MODEL("'b': 16777215, 'a': 7, 'c': 1000", ""));
-    assert_int_equal(o.info->size, 16777216);
-    assert_string_equal(uqff_vocabulary_token(o.vocabulary, 16777215).text, "b");
+    open_json(&o, "{" BYTE_LEVEL MODEL("'b': 4194303, 'a': 7, 'c': 1000", ""));
+    assert_int_equal(o.info->size, 4194304);
+    assert_string_equal(uqff_vocabulary_token(o.vocabulary, 4194303).text, "b");
     assert_string_equal(uqff_vocabulary_token(o.vocabulary, 1000).text, "c");
     assert_int_equal(uqff_vocabulary_token(o.vocabulary, 8).type, UQFF_TOKEN_UNUSED);
     assert_int_equal(uqff_vocabulary_find(o.vocabulary, "a", 1), 7);
@@ -98,7 +98,7 @@ static void test_refused(void **state) {
                 "end_of_word_suffix '</w>'");
     refuse_json("{" MODEL("'a': -1", ""), UQFF_E_FIELD, "an id of model.vocab");
     refuse_json("{" MODEL("'a': 1.5", ""), UQFF_E_FIELD, "an id of model.vocab");
-    refuse_json("{" MODEL("'a': 16777216", ""), UQFF_E_FIELD, "16777216");
+    refuse_json("{" MODEL("'a': 4194304", ""), UQFF_E_FIELD, "4194304");
     refuse_json("{" MODEL("'a': 1, 'b': 1", ""), UQFF_E_DUPLICATE, "found id 1 twice");
     refuse_json("{" MODEL("'a': 1, 'a': 2", ""), UQFF_E_DUPLICATE, "'a'");
     refuse_json("{" MODEL("'a': 0, 'b': 1", "'a b'"), UQFF_E_FIELD,

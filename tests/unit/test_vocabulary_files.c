@@ -1,5 +1,6 @@
 /* Vocabularies from GGUF metadata and tokenizer.model: sound ones, broken ones, the malformed
  * corpus. */
+#include "model/vocabulary.h"
 #include "test_gguf_builder.h"
 #include "uqff/validation.h"
 
@@ -279,6 +280,35 @@ static void test_broken_gguf(void **state) {
     f = bpe;
     f.tokens = twice;
     refuse(&f, UQFF_E_DUPLICATE, "tokens 0 and 1: found the text 'a' twice");
+}
+
+/* The key-value section by itself, as it travels with a model that came from a GGUF. */
+static void test_key_value_section(void **state) {
+    struct result r;
+    struct uqff_error err;
+    struct uqff_gguf *gguf = NULL;
+    struct uqff_vocabulary *v = NULL;
+    uint64_t offset, bytes;
+    (void)state;
+    assert_ok(open_file(&r, &spm), &r.err);
+    uqff_vocabulary_close(r.v);
+    assert_ok(uqff_gguf_open_path(scratch_file("vocabulary.gguf"), NULL, &gguf, &err), &err);
+    uqff_gguf_kv_range(gguf, &offset, &bytes);
+    uqff_gguf_close(gguf);
+    unsigned char *file = (unsigned char *)read_file(scratch_file("vocabulary.gguf"), NULL);
+    assert_ok(uqff_vocab_new("section", NULL, &v, &err), &err);
+    assert_ok(uqff_vocab_read_kv(v, (char *)file + offset, (size_t)bytes, &err), &err);
+    assert_int_equal(uqff_vocabulary_info(v)->size, 8);
+    assert_int_equal(uqff_vocabulary_find(v, "ab", 2), 6);
+    uqff_vocabulary_close(v);
+    size_t opened = 0;
+    for (uint64_t n = 0; n < bytes; n++) { /* cut between two keys it is one with fewer keys */
+        assert_ok(uqff_vocab_new("section", NULL, &v, &err), &err);
+        opened += uqff_vocab_read_kv(v, (char *)file + offset, (size_t)n, &err) == UQFF_OK;
+        uqff_vocabulary_close(v);
+    }
+    assert_int_equal(opened, 2); /* scores and types may be missing */
+    free(file);
 }
 
 /* ---- tokenizer.model ------------------------------------------------------------------------- */
@@ -600,6 +630,7 @@ int main(void) {
         cmocka_unit_test(test_sentencepiece_in_gguf),
         cmocka_unit_test(test_byte_level_in_gguf),
         cmocka_unit_test(test_broken_gguf),
+        cmocka_unit_test(test_key_value_section),
         cmocka_unit_test(test_sentencepiece_model),
         cmocka_unit_test(test_files_beside_a_model),
         cmocka_unit_test(test_broken_model),
