@@ -342,78 +342,11 @@ enum uqff_code uqff_vocab_read_gguf(struct uqff_vocabulary *v, const struct uqff
 
 /* ---- a key-value section alone --------------------------------------------------------------- */
 
-/* A cursor in the section; `at` past the end means that it was cut. */
-struct section {
-    const unsigned char *bytes;
-    uint64_t size, at;
-};
-
-static uint64_t take(struct section *s, unsigned n) {
-    if (s->at > s->size || s->size - s->at < n) {
-        s->at = UINT64_MAX;
-        return 0;
-    }
-    const unsigned char *p = s->bytes + s->at;
-    s->at += n;
-    return n == 4 ? uqff_load_le32(p) : uqff_load_le64(p);
-}
-
-static void pass_bytes(struct section *s, uint64_t count, uint64_t size) {
-    uint64_t total;
-    if (s->at > s->size || !uqff_mul_u64(count, size, &total) || total > s->size - s->at) {
-        s->at = UINT64_MAX;
-    } else {
-        s->at += total;
-    }
-}
-
-/* Arrays may be nested as deep as the reader takes them; what is wrong here, it will say. */
-static void pass_values(struct section *s, uint64_t kind, uint64_t count, unsigned depth) {
-    static const unsigned char sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-    if (kind >= sizeof sizes || depth > UQFF_GGUF_MAX_ARRAY_DEPTH) {
-        s->at = UINT64_MAX;
-    } else if (sizes[kind] != 0) {
-        pass_bytes(s, count, sizes[kind]);
-    } else {
-        for (uint64_t i = 0; i < count && s->at <= s->size; i++) {
-            if (kind == UQFF_GGUF_STRING) {
-                pass_bytes(s, take(s, 8), 1);
-            } else {
-                uint64_t inner = take(s, 4);
-                pass_values(s, inner, take(s, 8), depth + 1);
-            }
-        }
-    }
-}
-
 enum uqff_code uqff_vocab_read_kv(struct uqff_vocabulary *v, const char *bytes, size_t size,
                                   struct uqff_error *err) {
-    struct section s = {(const unsigned char *)bytes, size, 0};
-    uint64_t keys = 0;
-    for (; s.at < s.size; keys++) {
-        pass_bytes(&s, take(&s, 8), 1);
-        pass_values(&s, take(&s, 4), 1, 0);
-    }
-    if (s.at != s.size) {
-        return uqff_fail(err, UQFF_E_TRUNCATED, UQFF_NO_OFFSET,
-                         "%s: key-value section: entry %llu is cut, or of a kind that is not known",
-                         v->where, (unsigned long long)keys);
-    }
-    /* magic, version 3, no tensors, the number of keys: with them in front it is a file. */
-    char *file = uqff_alloc(size + 24);
-    struct uqff_source *source = NULL;
     struct uqff_gguf *gguf = NULL;
-    if (file == NULL) {
-        return uqff_fail_memory(err);
-    }
-    memcpy(file, "GGUF\3\0\0\0\0\0\0\0\0\0\0\0", 16);
-    uqff_store_le64(file + 16, keys);
-    memcpy(file + 24, bytes, size);
-    enum uqff_code code = uqff_source_memory(file, size + 24, v->where, &source, err);
-    code = code != UQFF_OK ? code : uqff_gguf_open(source, NULL, &gguf, err);
+    enum uqff_code code = uqff_gguf_open_keys(bytes, size, v->where, &gguf, err);
     code = code != UQFF_OK ? code : uqff_vocab_read_gguf(v, gguf, err);
     uqff_gguf_close(gguf);
-    uqff_source_close(source);
-    uqff_free(file);
     return code;
 }

@@ -88,6 +88,11 @@ UQFF_API enum uqff_code uqff_gguf_open(struct uqff_source *source, const struct 
 UQFF_API enum uqff_code uqff_gguf_open_path(const char *path, const struct uqff_warner *warner,
                                             struct uqff_gguf **out,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* Opens a key-value section by itself, little-endian as version 2 or 3 has it: a model without tensors.
+ * The bytes are copied; `where` names them in errors. */
+UQFF_API enum uqff_code uqff_gguf_open_keys(const void *bytes, size_t size, const char *where,
+                                            struct uqff_gguf **out,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_gguf_close(struct uqff_gguf *file);
 
 UQFF_API uint32_t uqff_gguf_file_version(const struct uqff_gguf *file);
