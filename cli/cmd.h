@@ -5,6 +5,7 @@
 #include "command.h"
 
 extern const struct command command_completion;
+extern const struct command command_convert;
 extern const struct command command_diff;
 extern const struct command command_edit;
 extern const struct command command_export;

@@ -8,6 +8,7 @@ const struct command *const commands[] = {
     &command_inspect,
     &command_verify,
     &command_export,
+    &command_convert,
     &command_variants,
     &command_diff,
     &command_split,

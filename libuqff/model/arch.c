@@ -172,6 +172,8 @@ static const struct uqff_arch_rule phi3[] = {
     MODULE(LAYER "self_attn.o_proj", "blk.{}.attn_output", UQFF_ROLE_ATTN_OUTPUT, 0),
     MODULE(LAYER "mlp.gate_up_proj", "blk.{}.ffn_up", UQFF_ROLE_FFN_UP, 0),
     MODULE(LAYER "mlp.down_proj", "blk.{}.ffn_down", UQFF_ROLE_FFN_DOWN, 0),
+    RESIDUAL("model.rope_factors_long.weight", "rope_factors_long.weight", 0),
+    RESIDUAL("model.rope_factors_short.weight", "rope_factors_short.weight", 0),
     END,
 };
 

@@ -13,6 +13,7 @@ static const char *const names[] = {
     "chat_template.json",
     "config.json",
     "generation_config.json",
+    "gguf-metadata.bin",
     "merges.txt",
     "modules.json",
     "preprocessor_config.json",

@@ -1,6 +1,9 @@
 #include "pack/export.h"
 
+#include <limits.h>
 #include <string.h>
+
+#include "pack/recipe.h"
 
 /* ---- what the model shows ---- */
 
@@ -24,6 +27,32 @@ static uint32_t common_type(const struct uqff_model *model) {
     return best;
 }
 
+/* A GGUF tells what recipe it was made by; anything else is called after its type. */
+static void describe_source(const struct uqff_model *model, uint32_t common, const char **name,
+                            const char **recipe) {
+    static _Thread_local char lower[32];
+    const struct uqff_gguf *gguf = uqff_model_gguf(model);
+    const struct file_type *row = NULL;
+    uint64_t id = 0;
+    bool found = false;
+    if (gguf != NULL &&
+        uqff_gguf_get_u64(gguf, "general.file_type", INT_MAX, &found, &id, NULL) == UQFF_OK &&
+        found) {
+        row = uqff_file_type_by_id((int)id);
+    }
+    if (row == NULL || strlen(row->name) >= sizeof lower) {
+        *recipe = "";
+        *name = uqff_type_label(common);
+        return;
+    }
+    for (size_t i = 0; i <= strlen(row->name); i++) {
+        char c = row->name[i];
+        lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    }
+    *recipe = row->name;
+    *name = lower;
+}
+
 void uqff_export_describe(const struct uqff_model *model, const char **name, const char **recipe,
                           uint32_t *type) {
     const struct uqff_container *container = uqff_model_container(model);
@@ -39,8 +68,7 @@ void uqff_export_describe(const struct uqff_model *model, const char **name, con
     }
     uint32_t common = common_type(model);
     if (container == NULL || index == UQFF_NONE) {
-        *recipe = "";
-        *name = uqff_type_label(common);
+        describe_source(model, common, name, recipe);
     }
     *type = common;
 }
@@ -107,9 +135,14 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *o
         }
     }
     uqff_export_describe(model, &given.name, &given.recipe, &given.type);
+    /* The plan outlives what else may be described. */
+    given.name = uqff_arena_copy(arena, given.name, strlen(given.name));
+    if (given.name == NULL) {
+        return uqff_fail_memory(err);
+    }
     given.types = types;
     enum uqff_code code =
-        format == UQFF_PACK_MISTRALRS ? take_metadata(model, arena, &pack, err) : UQFF_OK;
+        format != UQFF_PACK_GGUF ? take_metadata(model, arena, &pack, err) : UQFF_OK;
     struct uqff_pack_plan *plan = NULL;
     if (code == UQFF_OK) {
         code = uqff_pack_plan_make(model, &pack, &given, &plan, err);
@@ -118,6 +151,16 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *o
         code = uqff_pack_run(plan, progress, err);
     }
     uqff_pack_plan_free(plan);
+    return code;
+}
+
+enum uqff_code uqff_export_plain(const struct uqff_model *model, const char *output,
+                                 enum uqff_pack_format format,
+                                 const struct uqff_export_options *options,
+                                 const struct uqff_progress *progress, struct uqff_error *err) {
+    struct uqff_arena arena = {0};
+    enum uqff_code code = export_plain(model, output, format, options, &arena, progress, err);
+    uqff_arena_free(&arena);
     return code;
 }
 
@@ -131,9 +174,7 @@ enum uqff_code uqff_export(const struct uqff_model *model,
     const char *directory = options->output, *name = NULL, *recipe = NULL;
     uint32_t type = 0;
     if (options->format == UQFF_EXPORT_GGUF) {
-        code = export_plain(model, directory, UQFF_PACK_GGUF, options, &arena, progress, err);
-        uqff_arena_free(&arena);
-        return code;
+        return uqff_export_plain(model, directory, UQFF_PACK_GGUF, options, progress, err);
     }
     if (directory == NULL) {
         uqff_export_describe(model, &name, &recipe, &type);
@@ -142,9 +183,9 @@ enum uqff_code uqff_export(const struct uqff_model *model,
     if (directory == NULL) {
         code = uqff_fail_memory(err);
     } else if (options->format == UQFF_EXPORT_MISTRALRS) {
-        code = export_plain(model, directory, UQFF_PACK_MISTRALRS, options, &arena, progress, err);
+        code = uqff_export_plain(model, directory, UQFF_PACK_MISTRALRS, options, progress, err);
     } else {
-        code = uqff_export_decoded(model, directory, options, progress, err);
+        code = uqff_export_decoded(model, directory, false, options, progress, err);
     }
     uqff_arena_free(&arena);
     return code;

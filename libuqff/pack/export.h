@@ -10,8 +10,15 @@
 void uqff_export_describe(const struct uqff_model *model, const char **name, const char **recipe,
                           uint32_t *type);
 
-/* Decoded safetensors with the side files, in `directory` (export_decoded.c). */
-enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory,
+/* The blocks as they are, in the container of another program or our own (export.c). */
+enum uqff_code uqff_export_plain(const struct uqff_model *model, const char *output,
+                                 enum uqff_pack_format format,
+                                 const struct uqff_export_options *options,
+                                 const struct uqff_progress *progress, struct uqff_error *err);
+
+/* Decoded safetensors with the side files, in `directory` (export_decoded.c). With `keep` floats
+ * keep the types that they have, whatever options->dtype says; all modules must be floats then. */
+enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory, bool keep,
                                    const struct uqff_export_options *options,
                                    const struct uqff_progress *progress, struct uqff_error *err);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pack/export.h"
+#include "pack/rebuild.h"
 #include "pack/run.h"
 #include "pack/sidecars.h"
 
@@ -13,6 +14,7 @@ enum piece_kind { PIECE_MODULE, PIECE_BIAS, PIECE_RESIDUAL };
 struct piece {
     enum piece_kind kind;
     size_t index; /* of the module, or of the residual tensor among the tensors */
+    uint32_t type;
     enum uqff_dtype dtype;
     uint64_t bytes;
     size_t shard;
@@ -33,7 +35,9 @@ struct decoded {
     const struct uqff_model *model;
     const struct uqff_export_options *options;
     const char *directory;
-    uint32_t type; /* what modules become */
+    uint32_t type;  /* what modules become, or most of them are */
+    bool keep;      /* modules have the types that they have */
+    bool from_gguf; /* where all that is no matrix is F32, whatever the checkpoint had */
     struct piece *pieces;
     size_t piece_count;
     struct shard *shards;
@@ -67,6 +71,10 @@ static const char *torch_name(uint32_t type) {
 
 static enum uqff_code choose_type(struct decoded *decoded, struct uqff_error *err) {
     uint32_t wanted = decoded->options->dtype;
+    if (decoded->keep) {
+        const char *name = NULL, *recipe = NULL;
+        uqff_export_describe(decoded->model, &name, &recipe, &wanted);
+    }
     if (wanted == UQFF_NO_TYPE) {
         const char *torch = uqff_model_config(decoded->model)->torch_dtype;
         wanted = UQFF_TYPE_BF16;
@@ -90,7 +98,8 @@ static enum uqff_code choose_type(struct decoded *decoded, struct uqff_error *er
 static enum uqff_code add_piece(struct decoded *decoded, enum piece_kind kind, size_t index,
                                 uint32_t type, const uint64_t *shape, unsigned rank,
                                 struct uqff_error *err) {
-    struct piece piece = {.kind = kind, .index = index, .order = decoded->piece_count};
+    struct piece piece = {
+        .kind = kind, .index = index, .type = type, .order = decoded->piece_count};
     if (!uqff_type_to_dtype(type, &piece.dtype)) {
         return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
                          "%s: a tensor of type %s cannot stand in safetensors",
@@ -111,6 +120,84 @@ static enum uqff_code add_piece(struct decoded *decoded, enum piece_kind kind, s
     return UQFF_OK;
 }
 
+/* Whether every value of a tensor of floats is one that `type` has. */
+static enum uqff_code survives(const struct decoded *decoded, size_t index, uint32_t type,
+                               bool *out, struct uqff_error *err) {
+    enum { PIECE = 4096 };
+    const struct uqff_tensor *tensor = uqff_model_tensor(decoded->model, index);
+    unsigned char raw[PIECE * sizeof(float)], narrow[PIECE * sizeof(float)];
+    float values[PIECE], again[PIECE];
+    *out = true;
+    for (uint64_t done = 0; done < tensor->elements && *out; done += PIECE) {
+        size_t n = tensor->elements - done < PIECE ? (size_t)(tensor->elements - done) : PIECE;
+        enum uqff_code code = uqff_model_read(decoded->model, index, done * sizeof(float), raw,
+                                              n * sizeof(float), err);
+        if (code == UQFF_OK) {
+            code = uqff_dequantize_row(UQFF_TYPE_F32, raw, values, n, err);
+        }
+        if (code == UQFF_OK && uqff_find_nonfinite(values, n) < n) {
+            *out = false;
+            return UQFF_OK;
+        }
+        if (code == UQFF_OK) {
+            code = uqff_quantize_row(type, values, narrow, n, NULL, err);
+        }
+        if (code == UQFF_OK) {
+            code = uqff_dequantize_row(type, narrow, again, n, err);
+        }
+        if (code != UQFF_OK) {
+            return code;
+        }
+        *out = memcmp(values, again, n * sizeof *values) == 0;
+    }
+    return UQFF_OK;
+}
+
+/* A GGUF has norms, routers and biases as F32. They become what the weights are where that loses
+ * nothing: so they come back as the checkpoint had them. */
+static enum uqff_code choose_residual(const struct decoded *decoded, size_t index, uint32_t *type,
+                                      struct uqff_error *err) {
+    const struct uqff_tensor *tensor = uqff_model_tensor(decoded->model, index);
+    bool fits = false;
+    *type = tensor->type;
+    if (!decoded->from_gguf || tensor->type != UQFF_TYPE_F32 || decoded->type == UQFF_TYPE_F32) {
+        return UQFF_OK;
+    }
+    enum uqff_code code = survives(decoded, index, decoded->type, &fits, err);
+    *type = fits ? decoded->type : tensor->type;
+    return code;
+}
+
+static enum uqff_code choose_bias(const struct decoded *decoded, size_t index, uint32_t *type,
+                                  struct uqff_error *err) {
+    if (decoded->keep) {
+        return choose_residual(decoded, index, type, err);
+    }
+    *type = decoded->type;
+    return UQFF_OK;
+}
+
+/* Factors of the rotation: config.json has them. */
+static bool is_made(const char *name) {
+    static const char *const made[] = {"model.rope_freqs.weight", "model.rope_factors_long.weight",
+                                       "model.rope_factors_short.weight"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        if (strcmp(name, made[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool was_gguf(const struct uqff_model *model) {
+    for (size_t i = 0; i < uqff_model_asset_count(model); i++) {
+        if (strcmp(uqff_model_asset_path(model, i), REBUILD_METADATA) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Residual tensors first, then the modules, each with its bias. */
 static enum uqff_code list_pieces(struct decoded *decoded, struct uqff_error *err) {
     const struct uqff_model *model = decoded->model;
@@ -121,15 +208,26 @@ static enum uqff_code list_pieces(struct decoded *decoded, struct uqff_error *er
     for (size_t i = 0; i < residual && code == UQFF_OK; i++) {
         size_t index = uqff_model_residual(model, i);
         const struct uqff_tensor *tensor = uqff_model_tensor(model, index);
-        code = add_piece(decoded, PIECE_RESIDUAL, index, tensor->type, tensor->shape, tensor->rank,
-                         err);
+        uint32_t type = 0;
+        if (decoded->from_gguf && is_made(tensor->hf_name)) {
+            continue;
+        }
+        code = choose_residual(decoded, index, &type, err);
+        if (code == UQFF_OK) {
+            code =
+                add_piece(decoded, PIECE_RESIDUAL, index, type, tensor->shape, tensor->rank, err);
+        }
     }
     for (size_t i = 0; i < modules && code == UQFF_OK; i++) {
         const struct uqff_model_module *module = uqff_model_module(model, i);
-        code = add_piece(decoded, PIECE_MODULE, i, decoded->type, module->shape, module->rank, err);
+        uint32_t type = decoded->keep ? module->type : decoded->type;
+        code = add_piece(decoded, PIECE_MODULE, i, type, module->shape, module->rank, err);
         if (code == UQFF_OK && module->bias != UQFF_NONE) {
-            code = add_piece(decoded, PIECE_BIAS, i, decoded->type, module->shape, module->rank - 1,
-                             err);
+            code = choose_bias(decoded, module->bias, &type, err);
+            if (code == UQFF_OK) {
+                code =
+                    add_piece(decoded, PIECE_BIAS, i, type, module->shape, module->rank - 1, err);
+            }
         }
     }
     return code;
@@ -181,6 +279,25 @@ static enum uqff_code cut_shards(struct decoded *decoded, struct uqff_error *err
         owner->count++;
     }
     return UQFF_OK;
+}
+
+/* ---- side files ---- */
+
+/* A checkpoint has none of a GGUF's keys; there is room for one more file, the index. */
+static enum uqff_code list_sides(struct decoded *decoded, struct uqff_error *err) {
+    size_t count = 0;
+    enum uqff_code code =
+        uqff_rebuild_sides(decoded->model, decoded->options->warner, 1, &decoded->arena,
+                           &decoded->sides, &decoded->side_count, err);
+    for (size_t i = 0; code == UQFF_OK && i < decoded->side_count; i++) {
+        if (strcmp(decoded->sides[i].name, REBUILD_METADATA) != 0) {
+            decoded->sides[count++] = decoded->sides[i];
+        }
+    }
+    decoded->side_count = count;
+    return code != UQFF_OK ? code
+                           : uqff_sidecars_render(decoded->model, torch_name(decoded->type),
+                                                  &decoded->arena, decoded->sides, count, err);
 }
 
 /* ---- layout ---- */
@@ -351,13 +468,15 @@ static enum uqff_code attach_piece(struct decoded *decoded, const struct shard *
     struct slab_target target = {uqff_run_tensors_append, shard->tensors, index};
     switch (piece->kind) {
     case PIECE_MODULE:
-        return uqff_slab_job_module(decoded->job, piece->index, decoded->type, &target, err);
+        return uqff_slab_job_module(decoded->job, piece->index, piece->type, &target, err);
     case PIECE_BIAS:
-        return uqff_slab_job_bias(decoded->job, piece->index, decoded->type, &target, err);
+        return uqff_slab_job_bias(decoded->job, piece->index, piece->type, &target, err);
     case PIECE_RESIDUAL:
         break;
     }
-    return uqff_slab_job_tensor(decoded->job, piece->index, &target, err);
+    return piece->type == uqff_model_tensor(decoded->model, piece->index)->type
+               ? uqff_slab_job_tensor(decoded->job, piece->index, &target, err)
+               : uqff_slab_job_floats(decoded->job, piece->index, piece->type, &target, err);
 }
 
 static enum uqff_code fill(struct decoded *decoded, const struct uqff_progress *progress,
@@ -401,10 +520,16 @@ static enum uqff_code publish(struct decoded *decoded, struct uqff_error *err) {
     return code;
 }
 
-enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory,
+enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory, bool keep,
                                    const struct uqff_export_options *options,
                                    const struct uqff_progress *progress, struct uqff_error *err) {
-    struct decoded decoded = {.model = model, .options = options, .directory = directory};
+    struct decoded decoded = {
+        .model = model,
+        .options = options,
+        .directory = directory,
+        .keep = keep,
+        .from_gguf = was_gguf(model),
+    };
     enum uqff_code code = choose_type(&decoded, err);
     if (code == UQFF_OK) {
         code = list_pieces(&decoded, err);
@@ -413,9 +538,7 @@ enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *d
         code = cut_shards(&decoded, err);
     }
     if (code == UQFF_OK) {
-        /* One more for the index. */
-        code = uqff_sidecars_assets(model, torch_name(decoded.type), 1, &decoded.arena,
-                                    &decoded.sides, &decoded.side_count, err);
+        code = list_sides(&decoded, err);
     }
     if (code == UQFF_OK) {
         code = lay_out(&decoded, err);

@@ -21,8 +21,7 @@
 
 #include "pack/plan.h"
 
-/* ---- architectures (gguf_arch.c) ---------------------------------------------------------------
- */
+/* ---- architectures (gguf_arch.c) ------------------------------------------------------------- */
 
 /* Numbers that metadata are written from: the configuration with the architecture's own defaults in
  * place of what it does not say, and what follows from it. */
@@ -66,8 +65,7 @@ const char *uqff_gguf_arch_names(struct uqff_arena *arena);
 void uqff_gguf_numbers(const struct gguf_arch *arch, const struct uqff_config *config,
                        struct gguf_numbers *out);
 
-/* ---- the plan ----------------------------------------------------------------------------------
- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 enum gguf_entry_kind {
     GGUF_MODULE, /* a module's weight, in each variant's type */
@@ -99,6 +97,7 @@ struct gguf_plan {
     const struct gguf_arch *arch; /* NULL: from a GGUF whose architecture is not known here */
     struct gguf_numbers numbers;
     struct uqff_gguf *source;           /* whose metadata are taken over; NULL: they are made */
+    struct uqff_gguf *carried;          /* the same, of a model that was a GGUF before; to close */
     struct uqff_vocabulary *vocabulary; /* while planning */
     uint64_t vocabulary_rows;           /* of the embedding */
     uint64_t weights, expert_weights;   /* elements of all tensors; of stacked experts */
@@ -130,15 +129,26 @@ bool uqff_gguf_has_entry(const struct gguf_plan *gguf, const char *name);
 
 /* Adds rope_freqs.weight, or rope_factors_long.weight and rope_factors_short.weight. */
 enum uqff_code uqff_gguf_rope(struct uqff_pack_plan *plan, struct uqff_error *err);
+/* Frequency `i` of a head with `dims` rotated elements, the same on every machine, and what Llama
+ * 3's scaling divides it by. */
+double uqff_gguf_frequency(double theta, uint64_t dims, size_t i);
+double uqff_gguf_llama3_factor(const struct uqff_rope_scaling *rope, double theta, uint64_t dims,
+                               size_t i);
 /* What attention is scaled by under longrope, 0 for other rotations. */
 double uqff_gguf_attention_factor(const struct uqff_config *config);
 
-/* ---- metadata ----------------------------------------------------------------------------------
- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 /* Sets all keys of one variant's layout. */
 enum uqff_code uqff_gguf_metadata(struct uqff_pack_plan *plan, size_t variant,
                                   struct uqff_error *err);
+/* Names of sampling settings in generation_config.json and in a GGUF. */
+struct gguf_sampling {
+    const char *json, *key;
+    bool integer;
+};
+enum { GGUF_SAMPLINGS = 11 };
+extern const struct gguf_sampling uqff_gguf_samplings[GGUF_SAMPLINGS];
 /* general.* from side files and the directory's name, but for the architecture. */
 enum uqff_code uqff_gguf_general(struct uqff_pack_plan *plan, struct uqff_gguf_layout *layout,
                                  struct uqff_error *err);
@@ -150,8 +160,7 @@ enum uqff_code uqff_gguf_set_values(struct uqff_pack_plan *plan, struct uqff_ggu
 /* Whether the user sets a key. */
 bool uqff_gguf_user_sets(const struct uqff_pack_plan *plan, const char *key);
 
-/* ---- README.md and names (gguf_card.c) ---------------------------------------------------------
- */
+/* ---- README.md and names (gguf_card.c) ------------------------------------------------------- */
 
 struct gguf_texts {
     const char **items;

@@ -21,13 +21,9 @@ static enum uqff_code read_side(const struct uqff_model *model, const char *name
     return UQFF_OK;
 }
 
-/* ---- sampling
- * ------------------------------------------------------------------------------------ */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *json, *key;
-    bool integer;
-} samplings[] = {
+const struct gguf_sampling uqff_gguf_samplings[GGUF_SAMPLINGS] = {
     {"top_k", "general.sampling.top_k", true},
     {"top_p", "general.sampling.top_p", false},
     {"min_p", "general.sampling.min_p", false},
@@ -40,11 +36,10 @@ static const struct {
     {"mirostat_tau", "general.sampling.mirostat_tau", false},
     {"mirostat_eta", "general.sampling.mirostat_eta", false},
 };
-enum { SAMPLINGS = sizeof samplings / sizeof samplings[0] };
 
 struct sampling {
-    bool given[SAMPLINGS];
-    double values[SAMPLINGS];
+    bool given[GGUF_SAMPLINGS];
+    double values[GGUF_SAMPLINGS];
 };
 
 static enum uqff_code read_settings(struct uqff_json *json, struct sampling *out,
@@ -58,12 +53,13 @@ static enum uqff_code read_settings(struct uqff_json *json, struct sampling *out
             return code;
         }
         size_t i = 0;
-        while (i < SAMPLINGS && (strlen(samplings[i].json) != event.length ||
-                                 memcmp(samplings[i].json, event.text, event.length) != 0)) {
+        while (i < GGUF_SAMPLINGS &&
+               (strlen(uqff_gguf_samplings[i].json) != event.length ||
+                memcmp(uqff_gguf_samplings[i].json, event.text, event.length) != 0)) {
             i++;
         }
         code = uqff_json_next(json, &event, err);
-        if (code == UQFF_OK && i < SAMPLINGS && event.kind == UQFF_JSON_NUMBER) {
+        if (code == UQFF_OK && i < GGUF_SAMPLINGS && event.kind == UQFF_JSON_NUMBER) {
             out->given[i] = true;
             code = uqff_json_double(json, &event, &out->values[i], err);
         } else if (code == UQFF_OK) {
@@ -87,15 +83,17 @@ static enum uqff_code set_sampling(struct uqff_pack_plan *plan, struct uqff_gguf
     if (code == UQFF_OK) {
         code = read_settings(json, &sampling, err);
     }
-    for (size_t i = 0; i < SAMPLINGS && code == UQFF_OK; i++) {
+    for (size_t i = 0; i < GGUF_SAMPLINGS && code == UQFF_OK; i++) {
         double value = sampling.values[i];
         if (!sampling.given[i] || !isfinite((float)value)) {
             continue;
         }
-        if (!samplings[i].integer) {
-            code = uqff_gguf_set_double(layout, samplings[i].key, UQFF_GGUF_F32, value, err);
+        if (!uqff_gguf_samplings[i].integer) {
+            code =
+                uqff_gguf_set_double(layout, uqff_gguf_samplings[i].key, UQFF_GGUF_F32, value, err);
         } else if (fabs(value) < INT32_MAX) {
-            code = uqff_gguf_set_i64(layout, samplings[i].key, UQFF_GGUF_I32, (int64_t)value, err);
+            code = uqff_gguf_set_i64(layout, uqff_gguf_samplings[i].key, UQFF_GGUF_I32,
+                                     (int64_t)value, err);
         }
     }
     uqff_json_close(json);
@@ -103,8 +101,7 @@ static enum uqff_code set_sampling(struct uqff_pack_plan *plan, struct uqff_gguf
     return code;
 }
 
-/* ---- the model card
- * ------------------------------------------------------------------------------ */
+/* ---- the model card -------------------------------------------------------------------------- */
 
 static enum uqff_code set_texts(struct uqff_gguf_layout *layout, struct uqff_arena *arena,
                                 const char *key, const struct gguf_texts *texts,
@@ -171,8 +168,7 @@ static enum uqff_code read_card(struct uqff_pack_plan *plan, struct gguf_card *c
     return code;
 }
 
-/* ---- all together
- * -------------------------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------------------- */
 
 static enum uqff_code set_names(struct uqff_pack_plan *plan, struct uqff_gguf_layout *layout,
                                 const struct gguf_card *card, struct uqff_error *err) {

@@ -3,6 +3,7 @@
 #include "pack/gguf.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #include "pack/recipe.h"
@@ -25,8 +26,7 @@ static const char *key_name(struct writer *writer, const char *name) {
     return uqff_arena_printf(&writer->plan->arena, "%s.%s", writer->plan->gguf->architecture, name);
 }
 
-/* ---- hyper-parameters
- * ---------------------------------------------------------------------------- */
+/* ---- hyper-parameters ------------------------------------------------------------------------ */
 
 static enum uqff_code set_count(struct writer *writer, const struct gguf_key *key, uint64_t value,
                                 struct uqff_error *err) {
@@ -164,8 +164,27 @@ static enum uqff_code make_all(struct writer *writer, struct uqff_error *err) {
     return code == UQFF_OK ? uqff_gguf_tokenizer(writer->plan, writer->layout, err) : code;
 }
 
-/* ---- from a GGUF
- * --------------------------------------------------------------------------------- */
+/* ---- from a GGUF ----------------------------------------------------------------------------- */
+
+/* Whether the keys of the source say already what types this variant has. A model that was a GGUF
+ * before may have been quantized since, which the names of its variants tell. */
+static bool tells_types(const struct writer *writer) {
+    const struct uqff_pack_plan *plan = writer->plan;
+    const struct uqff_quant *quant = &plan->quants[writer->variant];
+    uint64_t id = 0;
+    bool found = false;
+    if (!plan->given || uqff_model_kind(plan->model) == UQFF_MODEL_GGUF) {
+        return plan->given;
+    }
+    if (uqff_gguf_get_u64(plan->gguf->source, "general.file_type", INT_MAX, &found, &id, NULL) !=
+            UQFF_OK ||
+        !found || uqff_file_type_by_id((int)id) == NULL) {
+        return true;
+    }
+    const char *recipe = quant->recipe != NULL ? quant->recipe : "";
+    const struct file_type *row = uqff_file_type_by_name(*recipe != '\0' ? recipe : quant->name);
+    return row == NULL || row->id == (int)id;
+}
 
 /* Everything as it is and where it is; what is set goes to the end, as llama-quantize has it. */
 static enum uqff_code take_over(struct writer *writer, struct uqff_error *err) {
@@ -174,7 +193,7 @@ static enum uqff_code take_over(struct writer *writer, struct uqff_error *err) {
     for (size_t i = 0; i < uqff_gguf_kv_count(source) && code == UQFF_OK; i++) {
         code = uqff_gguf_set_copy(writer->layout, source, i, err);
     }
-    if (code != UQFF_OK) {
+    if (code != UQFF_OK || tells_types(writer)) {
         return code;
     }
     uqff_gguf_unset(writer->layout, "general.quantization_version");
@@ -183,8 +202,7 @@ static enum uqff_code take_over(struct writer *writer, struct uqff_error *err) {
     return code == UQFF_OK ? set_file_type(writer, err) : code;
 }
 
-/* ---- the importance matrix
- * ----------------------------------------------------------------------- */
+/* ---- the importance matrix ------------------------------------------------------------------- */
 
 /* llama-quantize keeps values to 127 bytes; the names alone, for where the files lay is nobody's
  * business. */
@@ -223,8 +241,7 @@ static enum uqff_code set_imatrix(struct writer *writer, struct uqff_error *err)
     return code;
 }
 
-/* ---- all together
- * -------------------------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------------------- */
 
 enum uqff_code uqff_gguf_metadata(struct uqff_pack_plan *plan, size_t variant,
                                   struct uqff_error *err) {

@@ -5,8 +5,7 @@
 
 static const char suffix[] = ".gguf";
 
-/* ---- where
- * --------------------------------------------------------------------------------------- */
+/* ---- where ----------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_gguf_place(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const char *output = plan->options.output;
@@ -70,8 +69,7 @@ static enum uqff_code list_files(struct uqff_pack_plan *plan, struct uqff_error 
     return code;
 }
 
-/* ---- what the model is
- * --------------------------------------------------------------------------- */
+/* ---- what the model is ----------------------------------------------------------------------- */
 
 static enum uqff_code fail_unknown(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_config *config = uqff_model_config(plan->model);
@@ -87,19 +85,62 @@ static enum uqff_code fail_unknown(struct uqff_pack_plan *plan, struct uqff_erro
                      names);
 }
 
+/* Metadata that came along from a GGUF describe the model still, unless its configuration speaks of
+ * another architecture. */
+static enum uqff_code open_carried(struct uqff_pack_plan *plan, struct uqff_error *err) {
+    static const char name[] = "gguf-metadata.bin";
+    const struct uqff_model *model = plan->model;
+    const struct uqff_arch *arch = uqff_model_arch(model);
+    struct gguf_plan *gguf = plan->gguf;
+    struct uqff_gguf_string found_name;
+    bool found = false;
+    char *bytes = NULL;
+    size_t size = 0, i = 0;
+    while (i < uqff_model_asset_count(model) &&
+           strcmp(uqff_model_asset_path(model, i), name) != 0) {
+        i++;
+    }
+    if (i == uqff_model_asset_count(model)) {
+        return UQFF_OK;
+    }
+    enum uqff_code code = uqff_model_read_asset(model, i, &bytes, &size, err);
+    if (code == UQFF_OK) {
+        code = uqff_gguf_open_keys(bytes, size, name, &gguf->carried, err);
+    }
+    uqff_free(bytes);
+    if (code == UQFF_OK) {
+        code =
+            uqff_gguf_get_string(gguf->carried, "general.architecture", &found, &found_name, err);
+    }
+    if (code != UQFF_OK) {
+        return code;
+    }
+    if (arch != NULL && (!found || found_name.length != strlen(arch->gguf_name) ||
+                         memcmp(found_name.bytes, arch->gguf_name, found_name.length) != 0)) {
+        uqff_warn(plan->options.warner,
+                  "%s: %s is about another architecture than config.json and is passed over",
+                  uqff_model_path(model), name);
+        return UQFF_OK;
+    }
+    gguf->source = gguf->carried;
+    return UQFF_OK;
+}
+
 static enum uqff_code find_architecture(struct uqff_pack_plan *plan, struct uqff_error *err) {
     struct gguf_plan *gguf = plan->gguf;
     const struct uqff_arch *arch = uqff_model_arch(plan->model);
     gguf->arch = uqff_gguf_arch(arch);
     gguf->source = uqff_model_gguf(plan->model);
-    if (arch != NULL) {
-        gguf->architecture = arch->gguf_name;
-    }
+    gguf->architecture = arch != NULL ? arch->gguf_name : "";
     if (gguf->source != NULL) {
         return UQFF_OK;
     }
+    enum uqff_code code = open_carried(plan, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
     if (gguf->arch == NULL) {
-        return fail_unknown(plan, err);
+        return gguf->source != NULL ? UQFF_OK : fail_unknown(plan, err);
     }
     uqff_gguf_numbers(gguf->arch, uqff_model_config(plan->model), &gguf->numbers);
     return UQFF_OK;
@@ -120,8 +161,7 @@ static enum uqff_code open_vocabulary(struct uqff_pack_plan *plan, struct uqff_e
     return code;
 }
 
-/* ---- layouts
- * ------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 static enum uqff_code add_tensors(struct uqff_pack_plan *plan, size_t variant,
                                   struct uqff_error *err) {
@@ -219,5 +259,6 @@ void uqff_gguf_plan_free(struct gguf_plan *gguf) {
         uqff_gguf_layout_free(gguf->outputs[i].layout);
     }
     uqff_vocabulary_close(gguf->vocabulary);
+    uqff_gguf_close(gguf->carried);
     uqff_free(gguf->entries);
 }

@@ -65,12 +65,11 @@ static enum uqff_code add_factors(struct uqff_pack_plan *plan, const char *name,
     return uqff_gguf_add_entry(plan, &entry, err);
 }
 
-/* ---- Llama 3
- * ------------------------------------------------------------------------------------- */
+/* ---- Llama 3 --------------------------------------------------------------------------------- */
 
 /* Short waves stay, long ones are slowed down by `factor`, and between them it goes over smoothly.
  */
-static double llama3_factor(const struct uqff_rope_scaling *rope, double frequency) {
+static double factor_at(const struct uqff_rope_scaling *rope, double frequency) {
     double factor = rope->factor != 0 ? rope->factor : 8;
     double low = rope->low_freq_factor != 0 ? rope->low_freq_factor : 1;
     double high = rope->high_freq_factor != 0 ? rope->high_freq_factor : 4;
@@ -86,23 +85,31 @@ static double llama3_factor(const struct uqff_rope_scaling *rope, double frequen
     return 1 / ((1 - smooth) / factor + smooth);
 }
 
+double uqff_gguf_frequency(double theta, uint64_t dims, size_t i) {
+    double base = theta != 0 ? theta : 1e4, power = 2 * (double)i / (double)dims;
+    return exponential(-power * natural_log(base));
+}
+
+double uqff_gguf_llama3_factor(const struct uqff_rope_scaling *rope, double theta, uint64_t dims,
+                               size_t i) {
+    return factor_at(rope, uqff_gguf_frequency(theta, dims, i));
+}
+
 static enum uqff_code llama3(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct gguf_numbers *numbers = &plan->gguf->numbers;
     size_t count = (size_t)(numbers->rotary_dim / 2);
-    double base = numbers->config.rope_theta != 0 ? numbers->config.rope_theta : 1e4;
     double *factors = uqff_arena_array(&plan->arena, count, sizeof *factors);
     if (factors == NULL) {
         return uqff_fail_memory(err);
     }
     for (size_t i = 0; i < count; i++) {
-        double power = 2 * (double)i / (double)numbers->rotary_dim;
-        factors[i] = llama3_factor(&numbers->config.rope, exponential(-power * natural_log(base)));
+        factors[i] = uqff_gguf_llama3_factor(&numbers->config.rope, numbers->config.rope_theta,
+                                             numbers->rotary_dim, i);
     }
     return add_factors(plan, "rope_freqs.weight", factors, count, err);
 }
 
-/* ---- longrope
- * ------------------------------------------------------------------------------------ */
+/* ---- longrope -------------------------------------------------------------------------------- */
 
 static bool is_longrope(const struct uqff_rope_scaling *rope) {
     return strcasecmp(rope->type, "longrope") == 0 || strcasecmp(rope->type, "su") == 0;
@@ -149,8 +156,7 @@ static enum uqff_code longrope(struct uqff_pack_plan *plan, struct uqff_error *e
     return code;
 }
 
-/* ---- either
- * -------------------------------------------------------------------------------------- */
+/* ---- either ---------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_gguf_rope(struct uqff_pack_plan *plan, struct uqff_error *err) {
     static const char *const elsewhere[] = {"", "default", "linear", "yarn"};

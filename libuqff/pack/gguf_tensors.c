@@ -68,8 +68,7 @@ static enum uqff_code set_shape(const struct uqff_pack_plan *plan, const char *n
     return UQFF_OK;
 }
 
-/* ---- modules and their biases
- * -------------------------------------------------------------------- */
+/* ---- modules and their biases ---------------------------------------------------------------- */
 
 /* Rows change places within heads, so there must be an even number of them in each. */
 static enum uqff_code check_heads(const struct uqff_pack_plan *plan,
@@ -92,17 +91,24 @@ static enum uqff_code fail_surplus(const struct uqff_pack_plan *plan, const char
                      uqff_model_path(plan->model), name, plan->gguf->architecture);
 }
 
+/* What came from a GGUF of an architecture that is not known kept its names. */
+static const char *name_for_gguf(const struct uqff_pack_plan *plan, const char *gguf_name,
+                                 const char *name) {
+    bool kept = plan->gguf->source != NULL && uqff_model_arch(plan->model) == NULL;
+    return gguf_name == NULL && kept ? name : gguf_name;
+}
+
 static enum uqff_code add_bias(struct uqff_pack_plan *plan, size_t index, struct uqff_error *err) {
     const struct uqff_model_module *module = uqff_model_module(plan->model, index);
     const struct uqff_tensor *bias = uqff_model_tensor(plan->model, module->bias);
     struct gguf_entry entry = {
-        .name = bias->gguf_name,
+        .name = name_for_gguf(plan, bias->gguf_name, bias->name),
         .kind = GGUF_BIAS,
         .index = index,
         .layer = module->layer,
         .type = UQFF_TYPE_F32,
     };
-    if (bias->gguf_name == NULL) {
+    if (entry.name == NULL) {
         return fail_surplus(plan, bias->name, err);
     }
     enum uqff_code code = set_shape(plan, bias->name, bias->shape, bias->rank, &entry, err);
@@ -112,8 +118,9 @@ static enum uqff_code add_bias(struct uqff_pack_plan *plan, size_t index, struct
 static enum uqff_code add_module(struct uqff_pack_plan *plan, size_t index,
                                  struct uqff_error *err) {
     const struct uqff_model_module *module = uqff_model_module(plan->model, index);
+    const char *name = name_for_gguf(plan, module->gguf_name, module->name);
     struct gguf_entry entry = {.kind = GGUF_MODULE, .index = index, .layer = module->layer};
-    if (module->gguf_name == NULL) {
+    if (name == NULL) {
         return fail_surplus(plan, module->name, err);
     }
     enum uqff_code code = check_heads(plan, module, err);
@@ -123,7 +130,7 @@ static enum uqff_code add_module(struct uqff_pack_plan *plan, size_t index,
     if (code != UQFF_OK) {
         return code;
     }
-    entry.name = uqff_arena_printf(&plan->arena, "%s.weight", module->gguf_name);
+    entry.name = uqff_arena_printf(&plan->arena, "%s.weight", name);
     if (entry.name == NULL) {
         return uqff_fail_memory(err);
     }
@@ -136,8 +143,7 @@ static enum uqff_code add_module(struct uqff_pack_plan *plan, size_t index,
     return uqff_gguf_add_entry(plan, &entry, err);
 }
 
-/* ---- what is no module
- * --------------------------------------------------------------------------- */
+/* ---- what is no module ----------------------------------------------------------------------- */
 
 /* Buffers that old checkpoints carry along, and the towers of models that see or hear: a GGUF of
  * the text model has none of them. */
@@ -172,14 +178,22 @@ static bool is_tower(const char *name) {
     return false;
 }
 
+/* llama.cpp's converter writes them all as F32. What a GGUF had otherwise comes back as it was. */
+static uint32_t residual_type(const struct uqff_pack_plan *plan, const struct uqff_tensor *tensor) {
+    const struct uqff_type_info *info = uqff_type_info(tensor->type);
+    bool kept = plan->gguf->source != NULL && uqff_model_kind(plan->model) != UQFF_MODEL_HF &&
+                tensor->gguf_shift == 0 && info != NULL && (info->flags & UQFF_TYPE_IS_FLOAT) != 0;
+    return kept ? tensor->type : UQFF_TYPE_F32;
+}
+
 static enum uqff_code add_residual(struct uqff_pack_plan *plan, size_t index, size_t *left_out,
                                    struct uqff_error *err) {
     const struct uqff_tensor *tensor = uqff_model_tensor(plan->model, index);
     struct gguf_entry entry = {
-        .name = tensor->gguf_name,
+        .name = name_for_gguf(plan, tensor->gguf_name, tensor->hf_name),
         .kind = GGUF_FLOATS,
         .index = index,
-        .type = UQFF_TYPE_F32,
+        .type = residual_type(plan, tensor),
     };
     if (is_dropped(tensor->hf_name)) {
         return UQFF_OK;
@@ -188,17 +202,16 @@ static enum uqff_code add_residual(struct uqff_pack_plan *plan, size_t index, si
         ++*left_out;
         return UQFF_OK;
     }
-    if (tensor->gguf_name == NULL) {
+    if (entry.name == NULL) {
         return fail_surplus(plan, tensor->name, err);
     }
-    entry.layer = uqff_gguf_layer(tensor->gguf_name);
+    entry.layer = uqff_gguf_layer(entry.name);
     plan->gguf->weights += tensor->elements;
     enum uqff_code code = set_shape(plan, tensor->name, tensor->shape, tensor->rank, &entry, err);
     return code == UQFF_OK ? uqff_gguf_add_entry(plan, &entry, err) : code;
 }
 
-/* ---- a GGUF as source
- * ---------------------------------------------------------------------------- */
+/* ---- a GGUF as source ------------------------------------------------------------------------ */
 
 const struct uqff_gguf_tensor *uqff_gguf_module_tensor(const struct uqff_model *model,
                                                        size_t index) {
@@ -252,8 +265,7 @@ static enum uqff_code add_copies(struct uqff_pack_plan *plan, struct uqff_error 
     return code;
 }
 
-/* ---- what must be there
- * -------------------------------------------------------------------------- */
+/* ---- what must be there ---------------------------------------------------------------------- */
 
 static const struct gguf_entry *find_entry(const struct gguf_plan *gguf, const char *name) {
     struct gguf_entry key = {.name = name, .layer = uqff_gguf_layer(name)};
@@ -334,8 +346,7 @@ static enum uqff_code check_surplus(const struct uqff_pack_plan *plan, struct uq
     return UQFF_OK;
 }
 
-/* ---- all together
- * -------------------------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------------------- */
 
 enum uqff_code uqff_gguf_tensors(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_model *model = plan->model;

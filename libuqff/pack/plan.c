@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "pack/gguf.h"
+#include "pack/rebuild.h"
 #include "pack/sidecars.h"
 
 /* One variant that is given instead of chosen. */
 static enum uqff_code take_given(struct uqff_pack_plan *plan, const struct pack_given *given,
                                  struct uqff_error *err) {
     plan->variant_count = 1;
+    plan->given = true;
     plan->quants = uqff_arena_array(&plan->arena, 1, sizeof *plan->quants);
     if (plan->quants == NULL) {
         return uqff_fail_memory(err);
@@ -54,7 +56,11 @@ static enum uqff_code check_options(const struct uqff_pack_options *options,
 }
 
 static enum uqff_code plan_containers(struct uqff_pack_plan *plan, struct uqff_error *err) {
-    enum uqff_code code = uqff_pack_plan_spec(plan, err);
+    enum uqff_code code = uqff_rebuild_sides(plan->model, plan->options.warner, 0, &plan->arena,
+                                             &plan->carried, &plan->asset_count, err);
+    if (code == UQFF_OK) {
+        code = uqff_pack_plan_spec(plan, err);
+    }
     if (code == UQFF_OK && plan->beside) {
         code = uqff_sidecars_plan(plan, err);
     }

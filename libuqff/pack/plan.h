@@ -53,6 +53,7 @@ struct uqff_pack_plan {
     uint32_t **types;
     size_t variant_count;
     size_t default_variant; /* or UQFF_NONE */
+    bool given;             /* the one variant has the types that the model has */
 
     const char *directory; /* where everything is written */
     const char *stem;      /* multi-quant only */
@@ -60,8 +61,9 @@ struct uqff_pack_plan {
     size_t module_count;
     struct uqff_spec_tensor *residual;
     size_t residual_count;
+    struct pack_side *carried; /* side files of the model, and those made for it */
     struct uqff_spec_asset *assets;
-    const char **asset_contents; /* compressed ones; NULL: as the model has it */
+    const char **asset_contents; /* compressed or made; NULL: as the model has it */
     size_t asset_count;
     const char *source; /* uqff.multi.source, its digest still zeros */
 

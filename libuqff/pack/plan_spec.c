@@ -106,16 +106,22 @@ enum { MOST_INFLATION = 200 };
 
 static enum uqff_code compress_asset(struct uqff_pack_plan *plan, size_t i,
                                      struct uqff_error *err) {
+    const struct pack_side *side = &plan->carried[i];
+    const char *text = side->content;
     char *content = NULL;
-    size_t size = 0;
+    size_t size = (size_t)side->bytes;
     void *compressed = NULL;
-    enum uqff_code code = uqff_model_read_asset(plan->model, i, &content, &size, err);
+    enum uqff_code code = UQFF_OK;
+    if (text == NULL) {
+        code = uqff_model_read_asset(plan->model, side->asset, &content, &size, err);
+        text = content;
+    }
     if (code != UQFF_OK) {
         return code;
     }
     uLongf length = compressBound((uLong)size);
     compressed = uqff_alloc(length);
-    if (compressed == NULL || compress2(compressed, &length, (const Bytef *)content, (uLong)size,
+    if (compressed == NULL || compress2(compressed, &length, (const Bytef *)text, (uLong)size,
                                         Z_BEST_COMPRESSION) != Z_OK) {
         code = uqff_fail_memory(err);
         goto out;
@@ -140,7 +146,6 @@ out:
 
 static enum uqff_code spec_assets(struct uqff_pack_plan *plan, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
-    plan->asset_count = uqff_model_asset_count(plan->model);
     plan->assets = uqff_arena_array(&plan->arena, plan->asset_count, sizeof *plan->assets);
     plan->asset_contents =
         uqff_arena_array(&plan->arena, plan->asset_count, sizeof *plan->asset_contents);
@@ -150,9 +155,10 @@ static enum uqff_code spec_assets(struct uqff_pack_plan *plan, struct uqff_error
     bool compress = plan->options.compress_assets && plan->options.format == UQFF_PACK_UQFF;
     for (size_t i = 0; i < plan->asset_count && code == UQFF_OK; i++) {
         plan->assets[i] = (struct uqff_spec_asset){
-            .path = uqff_model_asset_path(plan->model, i),
-            .size = uqff_model_asset_size(plan->model, i),
+            .path = plan->carried[i].name,
+            .size = plan->carried[i].bytes,
         };
+        plan->asset_contents[i] = plan->carried[i].content;
         if (compress) {
             code = compress_asset(plan, i, err);
         }

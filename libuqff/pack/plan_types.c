@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "pack/plan.h"
+#include "pack/quantized.h"
 
 /* ---- quants ---- */
 
@@ -159,12 +160,15 @@ static enum uqff_code check_type(const struct uqff_pack_plan *plan, size_t index
         return UQFF_OK;
     }
     uint32_t source = quantized_type(plan->model, index);
-    if (source != UQFF_NO_TYPE && !plan->options.allow_requantize) {
+    /* The float8 of a checkpoint is what its authors published: nothing is quantized twice. */
+    const char *label =
+        uqff_model_container(plan->model) != NULL ? uqff_quantized_label(plan->model, index) : NULL;
+    if ((source != UQFF_NO_TYPE || label != NULL) && !plan->options.allow_requantize) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "%s: module '%s' is already quantized as %s; quantizing it again as %s "
                          "loses accuracy and must be allowed (--allow-requantize)",
-                         uqff_model_path(plan->model), module->name, uqff_type_name(source),
-                         uqff_type_name(type));
+                         uqff_model_path(plan->model), module->name,
+                         label != NULL ? label : uqff_type_name(source), uqff_type_name(type));
     }
     if (info == NULL || (info->flags & UQFF_TYPE_CAN_ENCODE) == 0) {
         return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,

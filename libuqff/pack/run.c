@@ -143,7 +143,7 @@ static enum uqff_code write_asset(struct run_outputs *outputs, size_t entry, siz
     char *content = NULL;
     enum uqff_code code = UQFF_OK;
     if (bytes == NULL) {
-        code = uqff_model_read_asset(plan->model, asset, &content, &size, err);
+        code = uqff_model_read_asset(plan->model, plan->carried[asset].asset, &content, &size, err);
         bytes = content;
     }
     if (code == UQFF_OK && size != plan->assets[asset].size) {

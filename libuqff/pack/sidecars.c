@@ -76,15 +76,20 @@ enum uqff_code uqff_sidecars_residual(const struct uqff_model *model, struct uqf
 
 /* ---- side files of the model ---- */
 
-static enum uqff_code config_side(const struct uqff_model *model, size_t asset, const char *dtype,
+static enum uqff_code config_side(const struct uqff_model *model, const char *dtype,
                                   struct uqff_arena *arena, struct pack_side *side,
                                   struct uqff_error *err) {
     struct uqff_buffer buffer = {0};
+    const char *json = side->content;
     char *text = NULL;
-    size_t size = 0;
-    enum uqff_code code = uqff_model_read_asset(model, asset, &text, &size, err);
+    size_t size = (size_t)side->bytes;
+    enum uqff_code code = UQFF_OK;
+    if (json == NULL) {
+        code = uqff_model_read_asset(model, side->asset, &text, &size, err);
+        json = text;
+    }
     if (code == UQFF_OK) {
-        code = uqff_sidecars_config(text, size, "config.json", dtype, &buffer, err);
+        code = uqff_sidecars_config(json, size, "config.json", dtype, &buffer, err);
     }
     if (code == UQFF_OK) {
         side->content = uqff_arena_copy(arena, buffer.data, buffer.size);
@@ -96,25 +101,14 @@ static enum uqff_code config_side(const struct uqff_model *model, size_t asset, 
     return code;
 }
 
-enum uqff_code uqff_sidecars_assets(const struct uqff_model *model, const char *dtype, size_t extra,
-                                    struct uqff_arena *arena, struct pack_side **out, size_t *count,
+enum uqff_code uqff_sidecars_render(const struct uqff_model *model, const char *dtype,
+                                    struct uqff_arena *arena, struct pack_side *sides, size_t count,
                                     struct uqff_error *err) {
-    size_t n = uqff_model_asset_count(model);
-    struct pack_side *sides = uqff_arena_array(arena, n + extra, sizeof *sides);
-    enum uqff_code code = sides == NULL ? uqff_fail_memory(err) : UQFF_OK;
-    for (size_t i = 0; i < n && code == UQFF_OK; i++) {
-        sides[i] = (struct pack_side){
-            .name = uqff_model_asset_path(model, i),
-            .bytes = uqff_model_asset_size(model, i),
-            .asset = i,
-        };
+    enum uqff_code code = UQFF_OK;
+    for (size_t i = 0; i < count && code == UQFF_OK; i++) {
         if (strcmp(sides[i].name, "config.json") == 0) {
-            code = config_side(model, i, dtype, arena, &sides[i], err);
+            code = config_side(model, dtype, arena, &sides[i], err);
         }
-    }
-    if (code == UQFF_OK) {
-        *out = sides;
-        *count = n;
     }
     return code;
 }
@@ -180,7 +174,7 @@ static enum uqff_code report_side(struct uqff_pack_plan *plan, struct uqff_error
     return code;
 }
 
-/* A bare GGUF carries neither file. */
+/* A GGUF of an architecture that is not known carries neither file. */
 static void warn_missing(const struct uqff_pack_plan *plan) {
     static const char *const needed[] = {"config.json", "tokenizer.json"};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
@@ -196,6 +190,20 @@ static void warn_missing(const struct uqff_pack_plan *plan) {
     }
 }
 
+/* What travels with the model, and room for the report. */
+static enum uqff_code list_sides(struct uqff_pack_plan *plan, struct uqff_error *err) {
+    size_t count = plan->asset_count;
+    plan->sides = uqff_arena_array(&plan->arena, count + 1, sizeof *plan->sides);
+    if (plan->sides == NULL) {
+        return uqff_fail_memory(err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        plan->sides[i] = plan->carried[i];
+    }
+    plan->side_count = count;
+    return uqff_sidecars_render(plan->model, NULL, &plan->arena, plan->sides, count, err);
+}
+
 enum uqff_code uqff_sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error *err) {
     if (plan->default_variant == UQFF_NONE) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
@@ -205,8 +213,7 @@ enum uqff_code uqff_sidecars_plan(struct uqff_pack_plan *plan, struct uqff_error
     enum uqff_code code =
         uqff_sidecars_residual(plan->model, &plan->arena, &plan->residual_file, err);
     if (code == UQFF_OK) {
-        code = uqff_sidecars_assets(plan->model, NULL, 1, &plan->arena, &plan->sides,
-                                    &plan->side_count, err);
+        code = list_sides(plan, err);
     }
     if (code == UQFF_OK) {
         warn_missing(plan);

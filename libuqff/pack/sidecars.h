@@ -20,10 +20,9 @@ enum uqff_code uqff_sidecars_config(const char *json, size_t size, const char *w
                                     const char *dtype, struct uqff_buffer *out,
                                     struct uqff_error *err);
 
-/* The side files of a model, config.json rendered as above; *out lives in `arena`, with room for
- * `extra` more. */
-enum uqff_code uqff_sidecars_assets(const struct uqff_model *model, const char *dtype, size_t extra,
-                                    struct uqff_arena *arena, struct pack_side **out, size_t *count,
+/* Side files as they are to be written: config.json rendered as above. They live in `arena`. */
+enum uqff_code uqff_sidecars_render(const struct uqff_model *model, const char *dtype,
+                                    struct uqff_arena *arena, struct pack_side *sides, size_t count,
                                     struct uqff_error *err);
 
 #endif

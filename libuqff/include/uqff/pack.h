@@ -210,6 +210,46 @@ UQFF_API enum uqff_code uqff_export(const struct uqff_model *model,
                                     const struct uqff_progress *progress,
                                     struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* ---- conversion ------------------------------------------------------------------------------------------- */
+
+enum uqff_convert_target {
+    UQFF_CONVERT_AUTO, /* by the output's name; see below */
+    UQFF_CONVERT_HF,   /* a directory: safetensors and side files, as Hugging Face has them */
+    UQFF_CONVERT_MISTRALRS, /* a directory: UQFF 1.2, as mistral.rs has it */
+    UQFF_CONVERT_UQFF,      /* a multi-quant file of one variant */
+    UQFF_CONVERT_GGUF,
+};
+
+struct uqff_convert_options {
+    /* A name that ends in .gguf or .uqff is such a file; any other, or a directory that is there, is a
+     * directory: Hugging Face's when all weights will be floats, else mistral.rs's, unless `target`
+     * says which. */
+    const char *output;
+    enum uqff_convert_target target;
+    const char *quant; /* what weights become; NULL: they keep their types */
+    bool allow_requantize, overwrite;
+    bool no_tokenizer; /* GGUF, as for packing */
+    uint64_t max_shard, memory;
+    unsigned threads;
+    const struct uqff_warner *warner;
+};
+/* The target that the options mean for this model. */
+UQFF_API enum uqff_code uqff_convert_target(const struct uqff_model *model,
+                                            const struct uqff_convert_options *options,
+                                            enum uqff_convert_target *out,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
+/* Writes a model in another container. Without a quant all weights keep their types: blocks move
+ * without being encoded again, rows of q and k and the Gemmas' norms take the form that the target
+ * has, names are mapped. UQFF_E_TYPE, with a suggestion, for a type that the target lacks. A model that
+ * was a GGUF carries its metadata (gguf-metadata.bin) and gets them back when it becomes one again;
+ * config.json, generation_config.json, tokenizer.json and tokenizer_config.json are made of them
+ * where they are wanted. UQFF_E_UNSUPPORTED when nothing is known of the architecture in the target's
+ * terms. Other refusals are those of packing. On failure nothing is left behind. */
+UQFF_API enum uqff_code uqff_convert(const struct uqff_model *model,
+                                     const struct uqff_convert_options *options,
+                                     const struct uqff_progress *progress,
+                                     struct uqff_error *err) UQFF_MUST_CHECK;
+
 struct uqff_variants_edit {
     const char *const *add; /* quants to add, encoded from `from` */
     size_t add_count;
