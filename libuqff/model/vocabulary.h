@@ -6,6 +6,8 @@
 
 /* Ids are below this, so that tables by id stay affordable. Real vocabularies are below 2^19. */
 #define UQFF_VOCABULARY_LIMIT (1u << 22)
+/* Bytes of an added token: what is looked for at every place of a text has to be short. */
+#define UQFF_ADDED_LIMIT 4096u
 /* Bytes of a side file; a tokenizer.json of 250,000 tokens has 35 MB. */
 #define UQFF_VOCABULARY_FILE_LIMIT (256u << 20)
 

@@ -8,8 +8,6 @@
 
 #define SPACE_MARK "\xE2\x96\x81" /* U+2581, which SentencePiece writes for a space */
 
-enum { MAX_ADDED_LENGTH = 4096 };
-
 /* ---- merges ---------------------------------------------------------------------------------- */
 
 static enum uqff_code fail_merge(const struct uqff_vocabulary *v, size_t number, uint64_t offset,
@@ -107,11 +105,11 @@ enum uqff_code uqff_vocab_declare(struct uqff_vocabulary *v, uint64_t id, const 
     struct vocabulary_token *token = uqff_vocab_find(v, text, length);
     struct vocabulary_token *holder =
         id < UQFF_VOCABULARY_LIMIT ? uqff_vocab_token(v, (uint32_t)id) : NULL;
-    if (length == 0 || length > MAX_ADDED_LENGTH) {
+    if (length == 0 || length > UQFF_ADDED_LIMIT) {
         /* An empty one would match everywhere. */
         return uqff_fail(err, length == 0 ? UQFF_E_FIELD : UQFF_E_LIMIT, offset,
-                         "%s: added token %llu: found %zu bytes, expected 1 to %d", v->where,
-                         (unsigned long long)id, length, MAX_ADDED_LENGTH);
+                         "%s: added token %llu: found %zu bytes, expected 1 to %u", v->where,
+                         (unsigned long long)id, length, UQFF_ADDED_LIMIT);
     }
     if (token == NULL && holder != NULL && holder->length != 0) {
         uqff_warn(&v->warner,
