@@ -278,7 +278,7 @@ static void mark_added(struct uqff_vocabulary *v) {
         struct vocabulary_token *token = &v->tokens[i];
         if (token->type == UQFF_TOKEN_BYTE) {
             v->info.byte_fallback = true;
-        } else if (token->length != 0 &&
+        } else if (token->length != 0 && token->length <= UQFF_ADDED_LIMIT &&
                    (token->type == UQFF_TOKEN_CONTROL || token->type == UQFF_TOKEN_UNKNOWN ||
                     token->type == UQFF_TOKEN_USER_DEFINED)) {
             token->flags = TOKEN_ADDED;
