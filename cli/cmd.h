@@ -16,6 +16,7 @@ extern const struct command command_merge;
 extern const struct command command_pack;
 extern const struct command command_split;
 extern const struct command command_tokenize;
+extern const struct command command_validate;
 extern const struct command command_variants;
 extern const struct command command_verify;
 

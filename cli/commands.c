@@ -16,6 +16,7 @@ const struct command *const commands[] = {
     &command_edit,
     &command_hash,
     &command_tokenize,
+    &command_validate,
     &command_completion,
     &command_help,
     NULL,

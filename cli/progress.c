@@ -38,6 +38,32 @@ static void draw_bar(const struct progress *p, double part, const char *figures)
     fflush(stderr);
 }
 
+/* " 35%  1.20 GiB of 3.40 GiB  210 MiB/s   0:11 left", " 35%  7 of 20 chunks  PPL 5.1234  0:11
+ * left" */
+static void format_figures(const struct progress *p, uint64_t done, uint64_t total, double seconds,
+                           char *out, size_t size) {
+    const int percent = total == 0 ? 100 : (int)((double)done / (double)total * 100);
+    const double rate = seconds > 0 ? (double)done / seconds : 0;
+    char left[24] = "-";
+    if (p->unit != NULL) {
+        if (done > 0 && rate > 0) {
+            format_time(left, (double)(total - done) / rate);
+        }
+        snprintf(out, size, "%3d%%  %llu of %llu %s  %s%s%5s left", percent,
+                 (unsigned long long)done, (unsigned long long)total, p->unit, p->note,
+                 p->note[0] == '\0' ? "" : "  ", left);
+        return;
+    }
+    char part[16], whole[16], speed[16] = "-";
+    uqff_format_bytes(part, done);
+    uqff_format_bytes(whole, total);
+    if (rate >= 1) {
+        uqff_format_bytes(speed, (uint64_t)rate);
+        format_time(left, (double)(total - done) / rate);
+    }
+    snprintf(out, size, "%3d%%  %8s of %s  %8s/s  %5s left", percent, part, whole, speed, left);
+}
+
 static bool update(void *context, const char *stage, uint64_t done, uint64_t total) {
     struct progress *p = context;
     struct timespec now;
@@ -55,16 +81,8 @@ static bool update(void *context, const char *stage, uint64_t done, uint64_t tot
     p->shown = now;
     const double seconds = (double)milliseconds(&p->begun, &now) / 1000;
     const double part = total == 0 ? 1 : (double)done / (double)total;
-    const double rate = seconds > 0 ? (double)done / seconds : 0;
-    char size[16], whole[16], speed[16] = "-", left[24] = "-", figures[120];
-    uqff_format_bytes(size, done);
-    uqff_format_bytes(whole, total);
-    if (rate >= 1) {
-        uqff_format_bytes(speed, (uint64_t)rate);
-        format_time(left, (double)(total - done) / rate);
-    }
-    snprintf(figures, sizeof figures, "%3d%%  %8s of %s  %8s/s  %5s left", (int)(part * 100), size,
-             whole, speed, left);
+    char figures[160];
+    format_figures(p, done, total, seconds, figures, sizeof figures);
     if (p->cli->bar) {
         p->drawn = true;
         bar_on_screen = 1;
@@ -81,6 +99,13 @@ struct uqff_progress progress_begin(struct progress *progress, const struct cli 
         return (struct uqff_progress){NULL, NULL};
     }
     return (struct uqff_progress){update, progress};
+}
+
+struct uqff_progress progress_begin_counted(struct progress *progress, const struct cli *cli,
+                                            const char *unit) {
+    const struct uqff_progress reporter = progress_begin(progress, cli);
+    progress->unit = unit;
+    return reporter;
 }
 
 void progress_end(struct progress *progress) {

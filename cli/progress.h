@@ -9,6 +9,8 @@
 struct progress {
     const struct cli *cli;
     const char *stage;
+    const char *unit; /* what is counted: "chunks"; NULL for bytes */
+    char note[40];    /* a figure of the work so far, or "" */
     struct timespec begun, shown;
     bool started, drawn;
 };
@@ -16,6 +18,9 @@ struct progress {
 /* A reporter whose totals are bytes. `progress` must outlive it. Silent under --quiet,
  * --no-progress. */
 struct uqff_progress progress_begin(struct progress *progress, const struct cli *cli);
+/* The same for work that is counted; what stands in progress->note is shown along. */
+struct uqff_progress progress_begin_counted(struct progress *progress, const struct cli *cli,
+                                            const char *unit);
 /* Takes the bar off the screen. */
 void progress_end(struct progress *progress);
 
