@@ -99,10 +99,6 @@ LANE vm vf_lt(vf a, vf b) {
     return BOTH_2(vm, vcltq_f32, a, b);
 }
 
-LANE vm vf_le(vf a, vf b) {
-    return BOTH_2(vm, vcleq_f32, a, b);
-}
-
 LANE vm vf_gt(vf a, vf b) {
     return BOTH_2(vm, vcgtq_f32, a, b);
 }
@@ -188,28 +184,8 @@ LANE vi vi_and(vi a, vi b) {
     return BOTH_2(vi, vandq_s32, a, b);
 }
 
-LANE vi vi_or(vi a, vi b) {
-    return BOTH_2(vi, vorrq_s32, a, b);
-}
-
-/* ~a & b */
-LANE vi vi_andnot(vi a, vi b) {
-    return BOTH_2(vi, vbicq_s32, b, a);
-}
-
 LANE vi vi_max(vi a, vi b) {
     return BOTH_2(vi, vmaxq_s32, a, b);
-}
-
-/* v << bits, v >> bits (arithmetic) */
-LANE vi vi_left(vi v, int bits) {
-    vi by = vi_set(bits);
-    return BOTH_2(vi, vshlq_s32, v, by);
-}
-
-LANE vi vi_right(vi v, int bits) {
-    vi by = vi_set(-bits);
-    return BOTH_2(vi, vshlq_s32, v, by);
 }
 
 LANE vm vi_gt(vi a, vi b) {
@@ -293,14 +269,6 @@ LANE float vf_largest(vf v) {
 
 LANE int vi_largest(vi v) {
     return vmaxvq_s32(vmaxq_s32(v.val[0], v.val[1]));
-}
-
-/* All lanes ored. */
-LANE unsigned vi_or_lanes(vi v) {
-    int32x4_t four = vorrq_s32(v.val[0], v.val[1]);
-    uint64x2_t two = vreinterpretq_u64_s32(four);
-    uint64_t one = vgetq_lane_u64(two, 0) | vgetq_lane_u64(two, 1);
-    return (unsigned)(one | one >> 32);
 }
 
 LANE float32x4_t low_pairs(float32x4_t a, float32x4_t b) {

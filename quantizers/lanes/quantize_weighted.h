@@ -54,13 +54,19 @@ LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const floa
     float sigma2 = row_sigma2(x, n);
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / WEIGHTED_LENGTH;
-        int blocks = left < 8 ? (int)left : 8;
-        struct qx_lanes q;
-        float scale[8], iscale[8];
-        weighted_load(q.x, q.w, x + i, importance + i, blocks, sigma2);
-        qx_search(&q, 1, WEIGHTED_LENGTH, t, true);
-        vf_store(scale, q.scale);
-        vf_store(iscale, q.iscale);
+        int blocks = left < 16 ? (int)left : 16;
+        int vectors = (blocks + 7) / 8;
+        struct qx_lanes q[2];
+        float scale[16], iscale[16];
+        for (int v = 0; v < vectors; v++) {
+            size_t at = i + 8 * WEIGHTED_LENGTH * (size_t)v;
+            weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - 8 * v, sigma2);
+        }
+        qx_search(q, vectors, WEIGHTED_LENGTH, t, true);
+        for (int v = 0; v < vectors; v++) {
+            vf_store(scale + 8 * v, q[v].scale);
+            vf_store(iscale + 8 * v, q[v].iscale);
+        }
         for (int k = 0; k < blocks; k++, i += WEIGHTED_LENGTH, y += bytes) {
             store_f16(y, scale[k]);
             /* Subtracting 0 changes nothing. */
@@ -98,8 +104,7 @@ LANE void weighted_minimum(const struct uqff_qkx *how, bool five_bits, const flo
             base[WEIGHTED_CHUNK];
         for (int v = 0; v < vectors; v++) {
             size_t at = i + 8 * WEIGHTED_LENGTH * (size_t)v;
-            int here = blocks - 8 * v < 8 ? blocks - 8 * v : 8;
-            weighted_load(q[v].x, q[v].w, x + at, importance + at, here, sigma2);
+            weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - 8 * v, sigma2);
         }
         qkx_search(q, vectors, WEIGHTED_LENGTH, how);
         for (int v = 0; v < vectors; v++) {

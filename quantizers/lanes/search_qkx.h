@@ -17,7 +17,7 @@ struct qkx_lanes {
     vf x[UQFF_GROUP_MAX]; /* element i of each group */
     vf w[UQFF_GROUP_MAX]; /* its weight */
     vf l[UQFF_GROUP_MAX]; /* its code in the trial at hand, as a float */
-    vf low, high;         /* extremes of x */
+    vf high;              /* largest x */
 
     vf sum_w, sum_x; /* Σ w, Σ w·x */
     vf min;          /* what trials take from x */
@@ -77,7 +77,10 @@ LANE void qkx_regress(struct qkx_lanes *q, const struct qkx_sums *s) {
     min = vf_div(min, determinant);
     vm positive = vf_gt(min, zero);
     q->trial_min = vf_min(zero, min);
-    q->trial_scale = vf_select(positive, vf_div(s->xl, s->l2), scale);
+    if (vm_any(positive)) {
+        scale = vf_select(positive, vf_div(s->xl, s->l2), scale);
+    }
+    q->trial_scale = scale;
     q->regular = vf_gt(determinant, zero);
 }
 
@@ -152,27 +155,28 @@ LANE void qkx_judge(struct qkx_lanes *a, struct qkx_lanes *b, int n, bool absolu
 LANE void qkx_start(struct qkx_lanes *q, int n, const struct uqff_qkx *how) {
     vf zero = vf_set(0.0f);
     float nmax = (float)how->nmax;
-    q->low = q->high = q->x[0];
-    for (int i = 1; i < n; i++) {
-        q->low = vf_min(q->x[i], q->low);
-        q->high = vf_max(q->x[i], q->high);
-    }
-    q->sum_w = q->sum_x = zero;
+    vf low = q->x[0], high = low, sum_w = zero, sum_x = zero;
+    UNROLL(4)
     for (int i = 0; i < n; i++) {
-        q->sum_w = vf_add(q->sum_w, q->w[i]);
-        q->sum_x = vf_add(q->sum_x, vf_mul(q->w[i], q->x[i]));
+        vf x = q->x[i];
+        low = vf_min(x, low);
+        high = vf_max(x, high);
+        sum_w = vf_add(sum_w, q->w[i]);
+        sum_x = vf_add(sum_x, vf_mul(q->w[i], x));
     }
-    vf min = vf_min(zero, q->low);
+    q->high = high;
+    q->sum_w = sum_w;
+    q->sum_x = sum_x;
+    vf min = vf_min(zero, low);
     vf iscale = vf_div(vf_set(nmax), vf_sub(q->high, min));
     vf scale = vf_div(vf_set(1.0f), iscale);
     q->min = q->base = min;
     q->iscale = iscale;
     q->scale = scale;
+    vf best = zero;
+    UNROLL(4)
     for (int i = 0; i < n; i++) {
         q->l[i] = qkx_code(q, i, min, iscale, nmax, true);
-    }
-    vf best = zero;
-    for (int i = 0; i < n; i++) {
         best = vf_add(best, qkx_weigh_error(q, i, scale, min, how->absolute));
     }
     /* A flat group is done: nothing is below minus infinity. */

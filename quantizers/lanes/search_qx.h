@@ -11,6 +11,8 @@
 #include "lanes/groups.h"
 #include "ref/search.h"
 
+enum { QX_TRIALS = 18 };
+
 /* Eight groups. The caller fills in x and w. */
 struct qx_lanes {
     vf x[UQFF_GROUP_MAX];  /* element i of each group */
@@ -19,10 +21,12 @@ struct qx_lanes {
     vf largest;            /* by magnitude, with its sign */
     vf scale, iscale;      /* the result: code = nearest(iscale * x, -nmax, nmax - 1) + nmax */
     vf best;
+    /* Of all trials but the first. */
+    vf trial[QX_TRIALS], sumlx[QX_TRIALS], suml2[QX_TRIALS];
 };
 
 /* The limits that may bind in a trial. */
-enum qx_limits { QX_NONE, QX_LOW, QX_BOTH };
+enum qx_limits { QX_NONE = 0, QX_LOW = 1, QX_HIGH = 2, QX_BOTH = 3 };
 
 struct qx_fit {
     vf sumlx, suml2;
@@ -31,8 +35,8 @@ struct qx_fit {
 LANE void qx_gather(struct qx_fit *f, vf x, vf w, vf wx, vf iscale, float nmax,
                     enum qx_limits limits) {
     vf v = vf_mul(iscale, x);
-    v = limits >= QX_LOW ? vf_max(v, vf_set(-nmax)) : v;
-    v = limits >= QX_BOTH ? vf_min(v, vf_set(nmax - 1.0f)) : v;
+    v = limits & QX_LOW ? vf_max(v, vf_set(-nmax)) : v;
+    v = limits & QX_HIGH ? vf_min(v, vf_set(nmax - 1.0f)) : v;
     vf l = vf_round(v);
     f->sumlx = vf_add(f->sumlx, vf_mul(wx, l));
     f->suml2 = vf_add(f->suml2, vf_mul(vf_mul(w, l), l));
@@ -61,15 +65,6 @@ LANE void qx_fit_pair(const struct qx_lanes *q, int n, float nmax, enum qx_limit
     }
     *a = s;
     *b = t;
-}
-
-LANE void qx_keep_better(struct qx_lanes *q, struct qx_fit f, vf iscale) {
-    vm better = vm_and(vf_gt(f.suml2, vf_set(0.0f)),
-                       vf_gt(vf_mul(f.sumlx, f.sumlx), vf_mul(q->best, f.suml2)));
-    vf scale = vf_div(f.sumlx, f.suml2);
-    q->scale = vf_select(better, scale, q->scale);
-    q->best = vf_select(better, vf_mul(scale, f.sumlx), q->best);
-    q->iscale = vf_select(better, iscale, q->iscale);
 }
 
 /* The element of largest magnitude of each lane, the first one on ties; see signed_maximum(). */
@@ -109,12 +104,9 @@ LANE vf signed_maximum_finite(int n, const vf *x, struct extremes e) {
     return vf_select(vf_gt(e.high, below), e.high, e.low);
 }
 
-/* -(nmax + s / 10) for the trials s = -9 .. 9 but 0, in order. */
-enum { QX_TRIALS = 18 };
-
 struct qx_type {
     float nmax;
-    float trial[QX_TRIALS];
+    float trial[QX_TRIALS]; /* -(nmax + s / 10) for s = -9 .. 9 but 0, in order */
 };
 
 #define QX_TRIAL(nmax, s) -((nmax) + 0.1f * (s))
@@ -141,8 +133,12 @@ LANE void qx_try(struct qx_lanes *q, int count, int n, const struct qx_type *t, 
             vf trial_b = vf_div(vf_set(t->trial[k + 1]), q[v].largest);
             struct qx_fit a, b;
             qx_fit_pair(&q[v], n, t->nmax, limits, trial_a, trial_b, &a, &b);
-            qx_keep_better(&q[v], a, trial_a);
-            qx_keep_better(&q[v], b, trial_b);
+            q[v].trial[k] = trial_a;
+            q[v].trial[k + 1] = trial_b;
+            q[v].sumlx[k] = a.sumlx;
+            q[v].suml2[k] = a.suml2;
+            q[v].sumlx[k + 1] = b.sumlx;
+            q[v].suml2[k + 1] = b.suml2;
         }
     }
 }
@@ -183,6 +179,43 @@ LANE float qx_start(struct qx_lanes *q, int n, const struct qx_type *t, bool fin
     return qx_far_end(e);
 }
 
+/* What a lane's best trial so far came to. */
+struct qx_best {
+    vf scale, iscale, score;
+};
+
+LANE void qx_keep_better(struct qx_best *b, const struct qx_lanes *q, int k) {
+    vf sumlx = q->sumlx[k];
+    vf suml2 = q->suml2[k];
+    vf scale = vf_div(sumlx, suml2);
+    /* Without a positive suml2 it compares as 0, which is above nothing. */
+    vf square = vf_keep(vf_gt(suml2, vf_set(0.0f)), vf_mul(sumlx, sumlx));
+    vm better = vf_gt(square, vf_mul(b->score, suml2));
+    b->scale = vf_select(better, scale, b->scale);
+    b->iscale = vf_select(better, q->trial[k], b->iscale);
+    b->score = vf_select(better, vf_mul(scale, sumlx), b->score);
+}
+
+LANE void qx_finish(struct qx_lanes *q, const struct qx_best *b) {
+    /* A group that counts as zero: NaN times anything rounds to code 0. */
+    vm none = vf_lt(vf_abs(q->largest), vf_set(UQFF_GROUP_EPSILON));
+    q->scale = vf_select(none, vf_set(0.0f), b->scale);
+    q->iscale = vf_select(none, vf_set(NAN), b->iscale);
+}
+
+/* Choosing among trials is one long chain of comparisons; two vectors go through it side by side.
+ */
+LANE void qx_choose(struct qx_lanes *q, struct qx_lanes *r) {
+    struct qx_best a = {q->scale, q->iscale, q->best};
+    struct qx_best b = {r->scale, r->iscale, r->best};
+    for (int k = 0; k < QX_TRIALS; k++) {
+        qx_keep_better(&a, q, k);
+        qx_keep_better(&b, r, k);
+    }
+    qx_finish(q, &a);
+    qx_finish(r, &b);
+}
+
 /* Searches in `count` vectors. finite: no x is an infinity or NaN, so that extremes tell where
  * limits bind. (They do not in a group that counts as zero, but what is found there is not used.)
  */
@@ -192,20 +225,21 @@ LANE void qx_search(struct qx_lanes *q, int count, int n, const struct qx_type *
         float s = qx_start(&q[v], n, t, finite);
         share = s > share ? s : share;
     }
-    int unlimited = finite ? qx_unlimited_trials(t, share) : 0;
-    int inner = unlimited < QX_INNER_TRIALS ? unlimited : QX_INNER_TRIALS;
-    qx_try(q, count, n, t, 0, inner, QX_NONE);
-    if (unlimited == QX_TRIALS) {
-        qx_try(q, count, n, t, inner, QX_TRIALS, QX_LOW);
+    if (!finite) {
+        qx_try(q, count, n, t, 0, QX_TRIALS, QX_BOTH);
     } else {
-        qx_try(q, count, n, t, inner, QX_TRIALS, QX_BOTH);
+        int unlimited = qx_unlimited_trials(t, share);
+        int inner = unlimited < QX_INNER_TRIALS ? unlimited : QX_INNER_TRIALS;
+        qx_try(q, count, n, t, 0, inner, QX_NONE);
+        qx_try(q, count, n, t, inner, QX_INNER_TRIALS, QX_HIGH);
+        if (unlimited == QX_TRIALS) {
+            qx_try(q, count, n, t, QX_INNER_TRIALS, QX_TRIALS, QX_LOW);
+        } else {
+            qx_try(q, count, n, t, QX_INNER_TRIALS, QX_TRIALS, QX_BOTH);
+        }
     }
-
-    /* A group that counts as zero: NaN times anything rounds to code 0. */
-    for (int v = 0; v < count; v++) {
-        vm none = vf_lt(vf_abs(q[v].largest), vf_set(UQFF_GROUP_EPSILON));
-        q[v].scale = vf_select(none, vf_set(0.0f), q[v].scale);
-        q[v].iscale = vf_select(none, vf_set(NAN), q[v].iscale);
+    for (int v = 0; v < count; v += 2) {
+        qx_choose(&q[v], &q[v + (v + 1 < count)]);
     }
 }
 

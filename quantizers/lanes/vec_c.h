@@ -90,10 +90,6 @@ LANE vm vf_lt(vf a, vf b) {
     EACH(vm, -(a.v[i] < b.v[i]));
 }
 
-LANE vm vf_le(vf a, vf b) {
-    EACH(vm, -(a.v[i] <= b.v[i]));
-}
-
 LANE vm vf_gt(vf a, vf b) {
     EACH(vm, -(a.v[i] > b.v[i]));
 }
@@ -172,24 +168,8 @@ LANE vi vi_and(vi a, vi b) {
     EACH(vi, a.v[i] & b.v[i]);
 }
 
-LANE vi vi_or(vi a, vi b) {
-    EACH(vi, a.v[i] | b.v[i]);
-}
-
-LANE vi vi_andnot(vi a, vi b) {
-    EACH(vi, ~a.v[i] & b.v[i]);
-}
-
 LANE vi vi_max(vi a, vi b) {
     EACH(vi, a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
-}
-
-LANE vi vi_left(vi v, int bits) {
-    EACH(vi, (int32_t)((uint32_t)v.v[i] << bits));
-}
-
-LANE vi vi_right(vi v, int bits) {
-    EACH(vi, v.v[i] >> bits);
 }
 
 LANE vm vi_gt(vi a, vi b) {
@@ -262,14 +242,6 @@ LANE int vi_largest(vi v) {
         largest = v.v[i] > largest ? v.v[i] : largest;
     }
     return largest;
-}
-
-LANE unsigned vi_or_lanes(vi v) {
-    unsigned all = 0;
-    for (int i = 0; i < 8; i++) {
-        all |= (unsigned)v.v[i];
-    }
-    return all;
 }
 
 LANE void vf_load_columns(vf out[8], const float *const rows[8]) {

@@ -75,10 +75,6 @@ LANE vm vf_lt(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
 }
 
-LANE vm vf_le(vf a, vf b) {
-    return _mm256_cmp_ps(a, b, _CMP_LE_OQ);
-}
-
 LANE vm vf_gt(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
 }
@@ -157,26 +153,8 @@ LANE vi vi_and(vi a, vi b) {
     return _mm256_and_si256(a, b);
 }
 
-LANE vi vi_or(vi a, vi b) {
-    return _mm256_or_si256(a, b);
-}
-
-/* ~a & b */
-LANE vi vi_andnot(vi a, vi b) {
-    return _mm256_andnot_si256(a, b);
-}
-
 LANE vi vi_max(vi a, vi b) {
     return _mm256_max_epi32(a, b);
-}
-
-/* v << bits, v >> bits (arithmetic) */
-LANE vi vi_left(vi v, int bits) {
-    return _mm256_slli_epi32(v, bits);
-}
-
-LANE vi vi_right(vi v, int bits) {
-    return _mm256_srai_epi32(v, bits);
 }
 
 LANE vm vi_gt(vi a, vi b) {
@@ -256,14 +234,6 @@ LANE int vi_largest(vi v) {
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
     return _mm_cvtsi128_si32(half);
-}
-
-/* All lanes ored. */
-LANE unsigned vi_or_lanes(vi v) {
-    __m128i half = _mm_or_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    half = _mm_or_si128(half, _mm_shuffle_epi32(half, 0x4e));
-    half = _mm_or_si128(half, _mm_shuffle_epi32(half, 0xb1));
-    return (unsigned)_mm_cvtsi128_si32(half);
 }
 
 /* out[i] has element i of each row, that of rows[g] in lane g. Halves of rows are put together on
