@@ -4,6 +4,7 @@
 
 #include "command.h"
 
+extern const struct command command_bench;
 extern const struct command command_completion;
 extern const struct command command_convert;
 extern const struct command command_diff;
