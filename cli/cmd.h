@@ -15,6 +15,7 @@ extern const struct command command_help;
 extern const struct command command_inspect;
 extern const struct command command_merge;
 extern const struct command command_pack;
+extern const struct command command_run;
 extern const struct command command_split;
 extern const struct command command_tokenize;
 extern const struct command command_validate;

@@ -17,6 +17,7 @@ const struct command *const commands[] = {
     &command_hash,
     &command_tokenize,
     &command_validate,
+    &command_run,
     &command_bench,
     &command_completion,
     &command_help,
