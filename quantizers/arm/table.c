@@ -7,6 +7,7 @@
 
 #include "lanes/search.h"
 #include "lanes/simple.h"
+#include "products.h"
 
 #define BOTH(name) .quantize = LEVEL(quantize_##name), .dequantize = LEVEL(dequantize_##name)
 #define DECODE(name) .dequantize = LEVEL(dequantize_##name)
@@ -24,6 +25,7 @@ const struct uqff_kernels uqff_kernels_neon = {
             ROW(TQ2_0, BOTH(tq2_0)),   ROW(MXFP4, BOTH(mxfp4)),
         },
     .find_nonfinite = LEVEL(find_nonfinite),
+    .products = &uqff_products_neon,
 };
 
 #endif

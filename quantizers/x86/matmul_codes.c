@@ -10,7 +10,9 @@
  */
 #if defined(__x86_64__)
 
-#include "x86/matmul.h"
+#include "x86/sums.h"
+
+#include "lanes/matmul.h"
 
 /* Of tokens a..d with the lower and the upper eight rows. */
 struct sums {
@@ -209,7 +211,7 @@ LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *results) {
 
 /* ---- one block ------------------------------------------------------------------------------ */
 
-/* The layouts are those of matmul.h and matmul_place.c. */
+/* The layouts are those of lanes/matmul.h and matmul_place.c. */
 
 LANE void block_32(uint32_t type, struct lane *lane, const unsigned char *w,
                    const unsigned char *x) {
@@ -298,11 +300,11 @@ LANE void block_256_wide(struct lane *lane, const unsigned char *w, const unsign
 
 LANE void block(uint32_t type, struct lane *lane, const unsigned char *w, const unsigned char *x) {
     const bool small = tile_block_of(type) == 32;
-    if (small && has_signed_codes(type)) {
+    if (small && is_wide(type)) {
         block_32_wide(lane, w, x);
     } else if (small) {
         block_32(type, lane, w, x);
-    } else if (has_signed_codes(type)) {
+    } else if (is_wide(type)) {
         block_256_wide(lane, w, x);
     } else {
         block_256(type, lane, w, x);

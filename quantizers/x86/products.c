@@ -1,42 +1,9 @@
-/*
- * The dot and matrix kernels of the level `avx2`; what is NULL is the reference's.
- */
+/* The dot and matrix kernels of the level `avx2`. */
 #if defined(__x86_64__)
 
-#include "x86/matmul.h"
+#include "x86/sums.h"
 
-#include "lanes/dot.h"
-
-#define DOT(TYPE, name) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = LEVEL(dot_##name)
-
-#define KERNEL(name, TYPE, block_, group, offset, minimum, wide)                                   \
-    static const struct uqff_matmul_kernel matmul_##name = {                                       \
-        .tiling = {block_, group, offset, minimum, wide},                                          \
-        .block = block_,                                                                           \
-        .panel_bytes = PANEL_BYTES(block_, group, minimum, wide),                                  \
-        .group_bytes = UQFF_PLACED_BYTES(block_, group, offset, minimum, wide),                    \
-        .tokens = 4,                                                                               \
-        .results = 1,                                                                              \
-        .place = uqff_place_codes,                                                                 \
-        .pack = LEVEL(pack_##name),                                                                \
-        .multiply = LEVEL(multiply_##name),                                                        \
-    };
-TILINGS(KERNEL)
-
-#define MATMUL(name, TYPE, ...) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = &matmul_##name,
-
-const struct uqff_products uqff_products_avx2 = {
-    .dot =
-        {
-            DOT(F32, f32),     DOT(F16, f16),     DOT(BF16, bf16),     DOT(Q4_0, q4_0),
-            DOT(Q4_1, q4_1),   DOT(Q5_0, q5_0),   DOT(Q5_1, q5_1),     DOT(Q8_0, q8_0),
-            DOT(Q8_1, q8_1),   DOT(Q2_K, q2_k),   DOT(Q3_K, q3_k),     DOT(Q4_K, q4_k),
-            DOT(Q5_K, q5_k),   DOT(Q6_K, q6_k),   DOT(IQ4_NL, iq4_nl), DOT(IQ4_XS, iq4_xs),
-            DOT(TQ1_0, tq1_0), DOT(TQ2_0, tq2_0), DOT(MXFP4, mxfp4),
-        },
-    .lanes = LEVEL(lanes_f32),
-    .matmul = {TILINGS(MATMUL)},
-    .exact = &LEVEL(matmul_exact),
-};
+#define PRODUCTS uqff_products_avx2
+#include "lanes/product_table.h"
 
 #endif

@@ -7,6 +7,9 @@
 #include "products.h"
 #include "x86/unpack.h"
 
+/* See lanes/matmul.h. */
+#define CODES_UNSIGNED
+
 /* Sums of pairs: 16 words from 32 unsigned and 32 signed bytes. */
 LANE __m256i pair_sums(__m256i q, __m256i x) {
     return _mm256_maddubs_epi16(q, x);
@@ -20,10 +23,6 @@ LANE __m256i word_pairs(__m256i v) {
 LANE __m128i four_bytes(const unsigned char *p) {
     return _mm_cvtsi32_si128((int)uqff_load_le32(p));
 }
-
-/* Keeps compilers from regrouping integer sums, which would hold more of them at once than there
- * are registers. */
-#define KEEP_ORDER(v) __asm__("" : "+x"(v))
 
 /* NaNs made one, see uqff_one_nan. */
 LANE __m256 one_nan(__m256 v) {

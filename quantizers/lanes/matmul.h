@@ -1,7 +1,7 @@
 /*
- * How panels of block types stand in memory for AVX2. Private to quantizers/.
+ * How panels of block types stand in memory. Private to quantizers/.
  *
- *   a block of a panel, `16 rows` always being two vectors of eight:
+ *   a block of a panel; 16 rows of 4 bytes stand side by side:
  *
  *   blocks of 32      for each four columns       16 rows x 4 codes
  *                     d                           16 rows x a float
@@ -17,16 +17,25 @@
  *
  *   wide              for each two columns        16 rows x 2 words, code * scale
  *                     d                           16 rows x a float
+ *
+ * An instruction set that multiplies unsigned with signed bytes, like AVX2, defines CODES_UNSIGNED:
+ * its codes are too large by an offset, and signed ones, which it cannot multiply, are wide.
  */
-#ifndef UQFF_X86_MATMUL_H
-#define UQFF_X86_MATMUL_H
-
-#include "x86/sums.h"
+#ifndef UQFF_LANES_MATMUL_H
+#define UQFF_LANES_MATMUL_H
 
 #include "lanes/codes.h"
+#include "products.h"
 
-/* X(name, type, block, group, offset, minimum, wide); see struct uqff_tiling. In a wide tiling
- * scales are part of the codes. */
+#ifdef CODES_UNSIGNED
+#define OFFSET(offset) (offset)
+#define WIDE(has_sign) (has_sign)
+#else
+#define OFFSET(offset) 0
+#define WIDE(has_sign) ((has_sign) && 0)
+#endif
+
+/* X(name, type, block, group, offset, minimum, has_sign); see struct uqff_tiling. */
 #define TILINGS(X)                                                                                 \
     X(q4_0, Q4_0, 32, 32, 8, 0, 0)                                                                 \
     X(q4_1, Q4_1, 32, 32, 0, 1, 0)                                                                 \
@@ -41,7 +50,7 @@
     X(q4_k, Q4_K, 256, 32, 0, 1, 0)                                                                \
     X(q5_k, Q5_K, 256, 32, 0, 1, 0)                                                                \
     X(q6_k, Q6_K, 256, 16, 32, 0, 0)                                                               \
-    X(iq4_xs, IQ4_XS, 256, 256, 0, 0, 1)                                                           \
+    X(iq4_xs, IQ4_XS, 256, 32, 0, 0, 1)                                                            \
     X(tq1_0, TQ1_0, 256, 128, 1, 0, 0)                                                             \
     X(tq2_0, TQ2_0, 256, 128, 1, 0, 0)
 
@@ -49,18 +58,18 @@
     ((block)*UQFF_PANEL_ROWS * ((wide) ? 2 : 1) + ((minimum) ? 128 : 64) +                         \
      ((block) == 256 && !(wide) ? 256 / (group)*64 + ((minimum) ? 256 / (group)*32 : 0) : 0))
 
-#define CASE_BLOCK(name, TYPE, block, group, offset, minimum, wide)                                \
+#define CASE_BLOCK(name, TYPE, block, group, offset, minimum, has_sign)                            \
     case UQFF_TYPE_##TYPE:                                                                         \
         return block;
-#define CASE_GROUP(name, TYPE, block, group, offset, minimum, wide)                                \
+#define CASE_GROUP(name, TYPE, block, group, offset, minimum, has_sign)                            \
     case UQFF_TYPE_##TYPE:                                                                         \
         return group;
-#define CASE_PANEL_BYTES(name, TYPE, block, group, offset, minimum, wide)                          \
+#define CASE_PANEL_BYTES(name, TYPE, block, group, offset, minimum, has_sign)                      \
     case UQFF_TYPE_##TYPE:                                                                         \
-        return PANEL_BYTES(block, group, minimum, wide);
-#define CASE_GROUP_BYTES(name, TYPE, block, group, offset, minimum, wide)                          \
+        return PANEL_BYTES(block, group, minimum, WIDE(has_sign));
+#define CASE_GROUP_BYTES(name, TYPE, block, group, offset, minimum, has_sign)                      \
     case UQFF_TYPE_##TYPE:                                                                         \
-        return UQFF_PLACED_BYTES(block, group, offset, minimum, wide);
+        return UQFF_PLACED_BYTES(block, group, OFFSET(offset), minimum, WIDE(has_sign));
 
 /* Columns of a block, and of a group of columns. */
 LANE int tile_block_of(uint32_t type) {
@@ -94,6 +103,10 @@ LANE size_t group_bytes_of(uint32_t type) {
     default:
         return 0;
     }
+}
+
+LANE bool is_wide(uint32_t type) {
+    return WIDE(has_signed_codes(type));
 }
 
 #define DECLARE(name, ...)                                                                         \

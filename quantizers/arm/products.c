@@ -1,0 +1,9 @@
+/* The dot and matrix kernels of the level `neon`. */
+#if defined(__aarch64__)
+
+#include "arm/unpack.h"
+
+#define PRODUCTS uqff_products_neon
+#include "lanes/product_table.h"
+
+#endif
