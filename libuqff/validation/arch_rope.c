@@ -1,11 +1,16 @@
 /* Frequencies of the rotation, and the ways in which models are stretched to longer contexts. The
- * methods are those of Hugging Face's transformers, whose names they have. */
+ * methods are those of Hugging Face's transformers, whose names they have. Numbers are rounded to
+ * what a GGUF keeps of them, so that a model is the same one there to the last bit. */
 #include <string.h>
 
 #include "validation/arch.h"
 #include "validation/math.h"
 
 #define PI 3.14159265358979323846
+
+static double as_float(double x) {
+    return (double)(float)x;
+}
 
 static bool is_type(const struct arch_stretch *stretch, const char *type) {
     return strcmp(stretch->type, type) == 0;
@@ -129,11 +134,18 @@ enum uqff_code uqff_arch_stretch(const struct uqff_model *model, const struct ar
     const struct uqff_config *config = uqff_model_config(model);
     const struct arch_traits *traits = shape->traits;
     *out = (struct arch_stretch){
-        .theta = config->rope_theta != 0 ? config->rope_theta : traits->theta,
+        .theta = as_float(config->rope_theta != 0 ? config->rope_theta : traits->theta),
         .local_theta =
             config->rope_local_theta != 0 ? config->rope_local_theta : traits->local_theta,
         .numbers = config->rope,
     };
+    double *const reals[] = {
+        &out->numbers.factor,    &out->numbers.attention_factor, &out->numbers.extrapolation_factor,
+        &out->numbers.beta_fast, &out->numbers.beta_slow,
+    };
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        *reals[i] = as_float(*reals[i]);
+    }
     enum uqff_code code = take_type(model, config->rope.type, &out->type, err);
     code = code != UQFF_OK ? code : take_longrope(model, shape->rotary / 2, arena, out, err);
     if (code == UQFF_OK && uqff_model_kind(model) == UQFF_MODEL_GGUF) {
@@ -168,13 +180,13 @@ static double llama3(const struct uqff_rope_scaling *rope, double frequency) {
     double context = rope->original_context != 0 ? (double)rope->original_context : 8192;
     double wavelength = 2 * PI / frequency;
     if (wavelength < context / high) {
-        return frequency;
+        return 1;
     }
     if (wavelength > context / low) {
-        return frequency / rope->factor;
+        return rope->factor;
     }
     double smooth = (context / wavelength - low) / (high - low);
-    return (1 - smooth) * frequency / rope->factor + smooth * frequency;
+    return 1 / ((1 - smooth) / rope->factor + smooth);
 }
 
 /* The pair that turns `rotations` times within the original context. */
@@ -218,13 +230,14 @@ static void longrope(const struct arch_shape *shape, const struct arch_stretch *
     uint64_t original = rope->original_context != 0 ? rope->original_context : shape->context;
     const double *factors = capacity > original ? stretch->long_factors : stretch->short_factors;
     for (size_t i = 0; i < shape->rotary / 2; i++) {
-        out->frequency[i] /= factors[i];
+        out->frequency[i] /= as_float(factors[i]);
     }
     double factor = original != 0 ? (double)shape->context / (double)original : 1;
     if (rope->attention_factor != 0) {
         out->scale = rope->attention_factor;
     } else if (factor > 1 && original > 1) {
-        out->scale = uqff_math_sqrt(1 + uqff_math_log(factor) / uqff_math_log((double)original));
+        out->scale =
+            as_float(uqff_math_sqrt(1 + uqff_math_log(factor) / uqff_math_log((double)original)));
     }
 }
 
@@ -246,7 +259,7 @@ void uqff_arch_frequencies(const struct arch_shape *shape, const struct arch_str
         if (is_type(stretch, "linear")) {
             out->frequency[i] /= stretch->numbers.factor;
         } else if (is_type(stretch, "llama3")) {
-            out->frequency[i] = llama3(&stretch->numbers, out->frequency[i]);
+            out->frequency[i] /= as_float(llama3(&stretch->numbers, out->frequency[i]));
         }
     }
     if (is_type(stretch, "yarn")) {

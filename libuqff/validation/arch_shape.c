@@ -161,7 +161,8 @@ static void take_scales(const struct uqff_model *model, struct arch_shape *out) 
     out->attention_softcap =
         (float)or_else_real(config->attention_softcap, traits->attention_softcap);
     out->output_softcap = (float)or_else_real(config->output_softcap, traits->output_softcap);
-    out->epsilon = or_else_real(config->rms_epsilon, traits->epsilon);
+    /* As a GGUF keeps it, so that a model is the same one there. */
+    out->epsilon = (double)(float)or_else_real(config->rms_epsilon, traits->epsilon);
     out->norm_shift = (traits->flags & ARCH_NORM_SHIFT) != 0 ? 1.0f : 0.0f;
     out->input_scale = (traits->flags & ARCH_SCALED_INPUT) != 0
                            ? (float)uqff_math_sqrt((double)out->hidden)
