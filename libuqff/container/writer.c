@@ -238,6 +238,18 @@ enum uqff_code uqff_container_writer_copy(struct uqff_container_writer *writer, 
     return code;
 }
 
+enum uqff_code uqff_container_writer_digest(const struct uqff_container_writer *writer,
+                                            size_t entry, struct uqff_digest *out,
+                                            struct uqff_error *err) {
+    const struct progress *progress = &writer->progress[entry];
+    if (!writer->plan->multi || !progress->complete) {
+        return uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET, "'%s': it has no digest yet",
+                         item_of(writer, entry)->entry.name);
+    }
+    *out = progress->digest;
+    return UQFF_OK;
+}
+
 enum uqff_code uqff_container_writer_metadata(struct uqff_container_writer *writer, const char *key,
                                               const char *value, struct uqff_error *err) {
     for (size_t i = 0; i < writer->plan->metadata_count; i++) {

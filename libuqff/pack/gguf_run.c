@@ -70,17 +70,35 @@ static enum uqff_code open_writing(struct gguf_run *run, size_t variant, struct 
 
 /* ---- what goes where ------------------------------------------------------------------------- */
 
-/* The tensor of a source GGUF whose bytes are the entry's as they are, or NULL. */
-static const struct uqff_gguf_tensor *copy_of(const struct uqff_pack_plan *plan, size_t variant,
-                                              const struct gguf_entry *entry) {
+static bool copy_tensor_of(const struct uqff_pack_plan *plan, const struct uqff_gguf_tensor *tensor,
+                           struct run_whole *out) {
+    if (tensor != NULL) {
+        out->source = uqff_gguf_source(plan->gguf->source, tensor->file);
+        out->offset = tensor->offset;
+        out->bytes = tensor->bytes;
+    }
+    return tensor != NULL;
+}
+
+/* Whether the bytes of an entry are those of the source, and where: of a tensor of a GGUF, or of
+ * weights that nothing else is wanted of and whose rows lie as a GGUF has them. */
+static bool copy_of(const struct uqff_pack_plan *plan, size_t variant,
+                    const struct gguf_entry *entry, struct run_whole *out) {
     if (entry->kind == GGUF_COPY) {
-        return entry->copied;
+        return copy_tensor_of(plan, entry->copied, out);
     }
-    if (entry->kind != GGUF_MODULE ||
-        uqff_model_module(plan->model, entry->index)->type != plan->types[variant][entry->index]) {
-        return NULL;
+    if (entry->kind != GGUF_MODULE) {
+        return false;
     }
-    return uqff_gguf_module_tensor(plan->model, entry->index);
+    const struct uqff_model_module *module = uqff_model_module(plan->model, entry->index);
+    if (module->type != plan->types[variant][entry->index]) {
+        return false;
+    }
+    if (uqff_model_kind(plan->model) == UQFF_MODEL_GGUF) {
+        return copy_tensor_of(plan, uqff_gguf_module_tensor(plan->model, entry->index), out);
+    }
+    return plan->given && module->gguf_heads == 0 &&
+           uqff_run_whole_tensor(plan->model, entry->index, module->type, out);
 }
 
 static enum uqff_code attach_entry(struct gguf_run *run, size_t variant, size_t index,
@@ -88,9 +106,9 @@ static enum uqff_code attach_entry(struct gguf_run *run, size_t variant, size_t 
     const struct uqff_pack_plan *plan = run->plan;
     const struct gguf_entry *entry = &plan->gguf->entries[index];
     struct slab_target target = {append, &run->writings[variant], index};
-    const struct uqff_gguf_tensor *source = copy_of(plan, variant, entry);
-    if (source != NULL) {
-        run->to_copy += source->bytes;
+    struct run_whole whole;
+    if (copy_of(plan, variant, entry, &whole)) {
+        run->to_copy += whole.bytes;
         return UQFF_OK;
     }
     switch (entry->kind) {
@@ -134,17 +152,16 @@ static enum uqff_code attach(struct gguf_run *run, struct uqff_error *err) {
 /* ---- copying --------------------------------------------------------------------------------- */
 
 static enum uqff_code copy_tensor(struct gguf_run *run, struct writing *writing, size_t index,
-                                  const struct uqff_gguf_tensor *tensor, struct uqff_error *err) {
+                                  const struct run_whole *whole, struct uqff_error *err) {
     enum { PIECE = 64 << 20 };
-    struct uqff_source *source = uqff_gguf_source(run->plan->gguf->source, tensor->file);
     size_t file = 0;
     uint64_t offset = 0, bytes = 0;
     enum uqff_code code = UQFF_OK;
     uqff_gguf_layout_place(writing->output->layout, index, &file, &offset, &bytes);
     for (uint64_t done = 0; done < bytes && code == UQFF_OK; done = writing->done[index]) {
         uint64_t n = bytes - done < PIECE ? bytes - done : PIECE;
-        code = uqff_sink_copy(writing->sinks[file], offset + done, source, tensor->offset + done, n,
-                              err);
+        code = uqff_sink_copy(writing->sinks[file], offset + done, whole->source,
+                              whole->offset + done, n, err);
         writing->done[index] = done + n;
         run->copied += n;
         if (code == UQFF_OK) {
@@ -159,8 +176,10 @@ static enum uqff_code copy_all(struct gguf_run *run, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     for (size_t i = 0; i < plan->variant_count && code == UQFF_OK; i++) {
         for (size_t k = 0; k < plan->gguf->count && code == UQFF_OK; k++) {
-            const struct uqff_gguf_tensor *tensor = copy_of(plan, i, &plan->gguf->entries[k]);
-            code = tensor == NULL ? UQFF_OK : copy_tensor(run, &run->writings[i], k, tensor, err);
+            struct run_whole whole;
+            if (copy_of(plan, i, &plan->gguf->entries[k], &whole)) {
+                code = copy_tensor(run, &run->writings[i], k, &whole, err);
+            }
         }
     }
     return code;

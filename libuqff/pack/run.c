@@ -13,6 +13,7 @@ struct run_outputs {
     struct run_tensors *residual;
     struct run_range *residual_ranges;
     struct slab_job *job;
+    struct run_direct direct; /* of the first container */
 };
 
 static enum uqff_code append_to_writer(void *writer, size_t entry, const void *bytes, size_t n,
@@ -92,6 +93,7 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
     const struct uqff_plan_entry *entry =
         uqff_container_plan_entry(plan->outputs[output].plan, index);
     struct slab_target target = {append_to_writer, outputs->writers[output], index};
+    struct run_whole whole;
     switch (entry->kind) {
     case UQFF_PLAN_BIAS:
         return uqff_slab_job_bias(outputs->job, entry->index, entry->type, &target, err);
@@ -102,6 +104,11 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
         return uqff_slab_job_tensor(outputs->job, uqff_model_residual(plan->model, entry->index),
                                     &target, err);
     case UQFF_PLAN_BLOB:
+        /* What is read for one purpose only needs no slab. */
+        if (plan->given && uqff_run_whole_tensor(plan->model, entry->index, entry->type, &whole)) {
+            outputs->job->streamed[whole.tensor] = true;
+            return uqff_run_direct_add(&outputs->direct, index, &whole, err);
+        }
         return uqff_slab_job_module(outputs->job, entry->index, entry->type, &target, err);
     case UQFF_PLAN_ASSET:
     case UQFF_PLAN_FIXED:
@@ -250,6 +257,10 @@ enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan, const struct uqff_prog
     if (code == UQFF_OK) {
         code = uqff_slab_job_run(outputs.job, &options, progress, err);
     }
+    if (code == UQFF_OK && outputs.direct.count > 0) {
+        code = uqff_run_direct_move(&outputs.direct, outputs.writers[0], outputs.job,
+                                    options.threads, progress, err);
+    }
     if (code == UQFF_OK && plan->options.format == UQFF_PACK_UQFF) {
         code = write_multi(&outputs, err);
     }
@@ -269,6 +280,7 @@ enum uqff_code uqff_pack_run(struct uqff_pack_plan *plan, const struct uqff_prog
     }
     uqff_free(outputs.writers);
     uqff_free(outputs.residual_ranges);
+    uqff_free(outputs.direct.items);
     uqff_run_folder_close(&outputs.folder, code == UQFF_OK);
     return code;
 }

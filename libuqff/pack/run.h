@@ -33,6 +33,35 @@ enum uqff_code uqff_run_tensors_publish(struct run_tensors *tensors, struct uqff
 const char *uqff_run_tensors_path(const struct run_tensors *tensors); /* the final name */
 void uqff_run_tensors_free(struct run_tensors *tensors);
 
+/* ---- run_direct.c: whole tensors of the source that become entries as they are ---- */
+
+struct run_whole {
+    size_t tensor;
+    struct uqff_source *source;
+    uint64_t offset, bytes;
+};
+/* Whether a module is one tensor of the source, in its own order and of that type, in one range,
+ * and may be moved unseen. */
+bool uqff_run_whole_tensor(const struct uqff_model *model, size_t module, uint32_t type,
+                           struct run_whole *out);
+
+struct run_direct_item {
+    size_t entry;
+    struct run_whole whole;
+};
+/* Zero-initialise; `items` is freed by the owner. */
+struct run_direct {
+    struct run_direct_item *items;
+    size_t count, capacity;
+};
+enum uqff_code uqff_run_direct_add(struct run_direct *direct, size_t entry,
+                                   const struct run_whole *whole, struct uqff_error *err);
+/* Moves all of them. Their digests go to the job, where it wants any. */
+enum uqff_code uqff_run_direct_move(const struct run_direct *direct,
+                                    struct uqff_container_writer *writer, struct slab_job *job,
+                                    unsigned threads, const struct uqff_progress *progress,
+                                    struct uqff_error *err);
+
 /* ---- run_folder.c: a folder that gets files, or is left as it was ---- */
 
 /* A final name, and what it stood for before. */

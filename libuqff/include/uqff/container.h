@@ -290,6 +290,10 @@ UQFF_API enum uqff_code uqff_container_writer_copy(struct uqff_container_writer 
                                                    uint64_t offset,
                                                    const struct uqff_digest *digest,
                                                    struct uqff_error *err) UQFF_MUST_CHECK;
+/* The digest of an entry of a multi-quant file that is complete; UQFF_E_INTERNAL of any other. */
+UQFF_API enum uqff_code uqff_container_writer_digest(const struct uqff_container_writer *writer,
+                                                     size_t entry, struct uqff_digest *out,
+                                                     struct uqff_error *err) UQFF_MUST_CHECK;
 /* Replaces a metadata value by one of the same length: digests that are known only at the end. */
 UQFF_API enum uqff_code uqff_container_writer_metadata(struct uqff_container_writer *writer,
                                                        const char *key, const char *value,
