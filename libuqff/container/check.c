@@ -87,14 +87,16 @@ static enum uqff_code check_modules(const struct uqff_container_spec *spec,
 }
 
 static enum uqff_code check_type(const struct uqff_spec_variant *variant,
-                                 const struct uqff_spec_module *module, uint32_t type,
+                                 const struct uqff_spec_module *module, uint32_t type, bool multi,
                                  bool is_default, struct uqff_error *err) {
     if (!uqff_container_type_is_storable(type)) {
         return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
                          "variant '%s': module '%s': no container stores the type %s",
                          variant->name, module->name, uqff_type_name(type));
     }
-    if (is_default && !uqff_type_is_mistralrs(type)) {
+    /* A multi-quant file has MXFP4 as blocks, which mistral.rs does not know; a plain one as format
+     * 6. */
+    if (is_default && !uqff_type_is_mistralrs(type) && (multi || type != UQFF_TYPE_MXFP4)) {
         return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
                          "variant '%s': module '%s': mistral.rs cannot load the type %s, so this "
                          "cannot be the default variant",
@@ -160,7 +162,8 @@ static enum uqff_code check_variants(const struct uqff_container_spec *spec,
                              uqff_type_name(variant->type));
         }
         for (size_t m = 0; m < spec->module_count && code == UQFF_OK; m++) {
-            code = check_type(variant, &spec->modules[m], variant->types[m], is_default, err);
+            code = check_type(variant, &spec->modules[m], variant->types[m], spec->multi,
+                              is_default, err);
         }
         if (code != UQFF_OK) {
             return code;

@@ -80,7 +80,11 @@ static bool make_shape(const struct builder *b, struct uqff_plan_item *item, con
 
 static bool make_format(const struct builder *b, struct uqff_plan_item *item, size_t m,
                         enum uqff_format format) {
-    static const unsigned char values[] = {UQFF_FORMAT_GGUF, UQFF_FORMAT_UNQUANT};
+    static const unsigned char values[] = {
+        [UQFF_FORMAT_GGUF] = UQFF_FORMAT_GGUF,
+        [UQFF_FORMAT_UNQUANT] = UQFF_FORMAT_UNQUANT,
+        [UQFF_FORMAT_MXFP4] = UQFF_FORMAT_MXFP4,
+    };
     if (!make_item(b, item, UQFF_PLAN_FIXED, UQFF_CLASS_SIDE_U8, b->spec->modules[m].name,
                    ".weight.format", m)) {
         return false;
@@ -106,6 +110,9 @@ static bool make_bias(const struct builder *b, struct uqff_plan_item *item, size
     }
     /* As mistral.rs has it: F32 beside blocks, the weight's type beside floats. */
     uint32_t type = uqff_container_type_is_float(weight_type) ? weight_type : UQFF_TYPE_F32;
+    if (!b->plan->multi && weight_type == UQFF_TYPE_MXFP4) {
+        type = UQFF_TYPE_BF16;
+    }
     set_tensor(item, type, module->rank - 1, module->shape);
     return true;
 }
@@ -427,15 +434,40 @@ static enum uqff_code stream(struct builder *b, struct uqff_plan_item *item) {
     return uqff_container_plan_add(b->plan, item, b->err);
 }
 
+/* Format 6 has the two parts of a block apart, in the module's shape but for the last dimension:
+ *     weight  [.., K/2]   nibbles        scales  [.., K/32]   exponents */
+static bool make_mxfp4(const struct builder *b, struct uqff_plan_item *item, size_t m,
+                       enum uqff_plan_kind kind, const char *suffix, unsigned weights_a_byte) {
+    const struct uqff_spec_module *module = &b->spec->modules[m];
+    uint64_t *shape = uqff_arena_array(&b->plan->arena, module->rank, sizeof *shape);
+    if (shape == NULL || !make_item(b, item, kind, UQFF_CLASS_BLOB, module->name, suffix, m)) {
+        return false;
+    }
+    memcpy(shape, module->shape, module->rank * sizeof *shape);
+    shape[module->rank - 1] /= weights_a_byte;
+    item->rank = module->rank;
+    item->shape = shape;
+    item->entry.type = UQFF_TYPE_MXFP4;
+    return true;
+}
+
 static enum uqff_code stream_module(struct builder *b, size_t m) {
     const struct uqff_spec_module *module = &b->spec->modules[m];
     uint32_t type = b->spec->variants[0].types[m];
-    bool is_float = uqff_container_type_is_float(type);
+    bool is_float = uqff_container_type_is_float(type), is_mxfp4 = type == UQFF_TYPE_MXFP4;
     struct uqff_plan_item items[5];
     size_t n = 0;
-    bool ok = make_format(b, &items[n++], m, is_float ? UQFF_FORMAT_UNQUANT : UQFF_FORMAT_GGUF) &&
-              make_blob(b, &items[n++], m, type, true);
-    if (ok && !is_float) {
+    bool ok = make_format(b, &items[n++], m,
+                          is_float   ? UQFF_FORMAT_UNQUANT
+                          : is_mxfp4 ? UQFF_FORMAT_MXFP4
+                                     : UQFF_FORMAT_GGUF);
+    if (ok && is_mxfp4) {
+        ok = make_mxfp4(b, &items[n++], m, UQFF_PLAN_BLOB, ".weight", 2) &&
+             make_mxfp4(b, &items[n++], m, UQFF_PLAN_SCALES, ".weight.scales", 32);
+    } else if (ok) {
+        ok = make_blob(b, &items[n++], m, type, true);
+    }
+    if (ok && !is_float && !is_mxfp4) {
         ok = make_scalar(b, &items[n++], UQFF_CLASS_SIDE_U32, module->name, ".weight.dtype", m,
                          type) &&
              make_shape(b, &items[n++], ".weight.shape", m);

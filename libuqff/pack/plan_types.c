@@ -245,7 +245,9 @@ static enum uqff_code finish_variant(struct uqff_pack_plan *plan, size_t index,
 
 size_t uqff_pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant) {
     for (size_t i = 0; i < uqff_model_module_count(plan->model); i++) {
-        if (!uqff_type_is_mistralrs(plan->types[variant][i])) {
+        uint32_t type = plan->types[variant][i];
+        bool plain = plan->options.format == UQFF_PACK_MISTRALRS;
+        if (!uqff_type_is_mistralrs(type) && !(plain && type == UQFF_TYPE_MXFP4)) {
             return i;
         }
     }

@@ -87,6 +87,22 @@ static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_erro
 
 /* ---- what goes where ---- */
 
+/* The blocks of a module go to two entries of a plain container. */
+static enum uqff_code attach_mxfp4(struct run_outputs *outputs, size_t output, size_t index,
+                                   struct uqff_error *err) {
+    const struct uqff_container_plan *plan = outputs->plan->outputs[output].plan;
+    const struct uqff_plan_entry *entry = uqff_container_plan_entry(plan, index);
+    struct run_mxfp4 *parts = uqff_arena_alloc(&outputs->plan->arena, sizeof *parts);
+    if (parts == NULL) {
+        return uqff_fail_memory(err);
+    }
+    parts->writer = outputs->writers[output];
+    parts->weight = index;
+    parts->scales = uqff_container_plan_find(plan, UQFF_PLAN_SCALES, entry->index, UQFF_TYPE_MXFP4);
+    struct slab_target target = {uqff_run_mxfp4_append, parts, 0};
+    return uqff_slab_job_module(outputs->job, entry->index, UQFF_TYPE_MXFP4, &target, err);
+}
+
 static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, size_t index,
                                    struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
@@ -104,6 +120,9 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
         return uqff_slab_job_tensor(outputs->job, uqff_model_residual(plan->model, entry->index),
                                     &target, err);
     case UQFF_PLAN_BLOB:
+        if (entry->type == UQFF_TYPE_MXFP4 && plan->options.format == UQFF_PACK_MISTRALRS) {
+            return attach_mxfp4(outputs, output, index, err);
+        }
         /* What is read for one purpose only needs no slab. */
         if (plan->given && uqff_run_whole_tensor(plan->model, entry->index, entry->type, &whole)) {
             outputs->job->streamed[whole.tensor] = true;
@@ -112,6 +131,7 @@ static enum uqff_code attach_entry(struct run_outputs *outputs, size_t output, s
         return uqff_slab_job_module(outputs->job, entry->index, entry->type, &target, err);
     case UQFF_PLAN_ASSET:
     case UQFF_PLAN_FIXED:
+    case UQFF_PLAN_SCALES:
     case UQFF_PLAN_DIGESTS:
         break;
     }

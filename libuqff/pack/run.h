@@ -62,6 +62,16 @@ enum uqff_code uqff_run_direct_move(const struct run_direct *direct,
                                     unsigned threads, const struct uqff_progress *progress,
                                     struct uqff_error *err);
 
+/* ---- run_mxfp4.c: MXFP4 in a plain container, nibbles and exponents apart ---- */
+
+struct run_mxfp4 {
+    struct uqff_container_writer *writer;
+    size_t weight, scales; /* entries */
+};
+/* A slab_append: whole blocks of ggml, 17 bytes each; the entry does not matter. */
+enum uqff_code uqff_run_mxfp4_append(void *place, size_t entry, const void *bytes, size_t n,
+                                     struct uqff_error *err);
+
 /* ---- run_folder.c: a folder that gets files, or is left as it was ---- */
 
 /* A final name, and what it stood for before. */

@@ -118,6 +118,7 @@ static enum uqff_code fill_entry(struct rewriting *r, size_t index, struct uqff_
         return uqff_slab_job_module(r->job, entry->index, entry->type,
                                     &(struct slab_target){append_to_writer, r->writer, index}, err);
     case UQFF_PLAN_FIXED:
+    case UQFF_PLAN_SCALES:
     case UQFF_PLAN_DIGESTS:
         break;
     }

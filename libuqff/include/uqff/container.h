@@ -225,7 +225,8 @@ struct uqff_container_spec {
 /* Order of modules in a container: layer number (outside layers first), then name. For qsort. */
 UQFF_API int uqff_module_order(const char *a, const char *b);
 
-/* True when mistral.rs can load a module of that type, so that it may stand in a default variant. */
+/* True when mistral.rs can load a module of that type, so that it may stand in a default variant. A
+ * plain file may have MXFP4 too. */
 UQFF_API bool uqff_type_is_mistralrs(uint32_t type);
 
 enum uqff_plan_kind {
@@ -236,6 +237,8 @@ enum uqff_plan_kind {
                                 with bias_kept_exactly, and of all in a file without a default */
     UQFF_PLAN_ASSET,    /* `index`: asset */
     UQFF_PLAN_BLOB,     /* `index`: module; `type` says how encoded */
+    UQFF_PLAN_SCALES,   /* `index`: module of type MXFP4 in a plain file, whose `weight` then has the
+                           nibbles alone, neighbours in a byte, and this the exponents */
     UQFF_PLAN_DIGESTS,  /* written by the writer itself */
 };
 
