@@ -124,7 +124,7 @@ static enum uqff_code read_dat_entry(struct uqff_imatrix *imatrix, struct cursor
 static enum uqff_code read_dat_tail(struct uqff_imatrix *imatrix, struct cursor *c,
                                     struct uqff_error *err) {
     unsigned char bytes[4];
-    char *dataset;
+    char *dataset = NULL;
     if (c->at == c->size) {
         return UQFF_OK;
     }
