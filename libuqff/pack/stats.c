@@ -124,6 +124,7 @@ enum uqff_code uqff_model_stats(const struct uqff_model *model, size_t tensor, u
     if (type != NULL && (type->flags & UQFF_TYPE_IS_QUANTIZED) != 0) {
         code = uqff_row_bytes(stats.info->type, stats.columns, &stats.row_bytes, err);
         if (code != UQFF_OK) {
+            uqff_error_prefix(err, "%s: tensor '%s'", uqff_model_path(model), stats.info->name);
             return code;
         }
     }
