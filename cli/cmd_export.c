@@ -137,11 +137,18 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "option '--no-tokenizer' goes with --format gguf");
     }
+    enum uqff_code code =
+        values->format == FORMAT_GGUF
+            ? UQFF_OK
+            : output_check_folder(values->output, decoded ? "safetensors" : "mistralrs", err);
+    if (code != UQFF_OK) {
+        return code;
+    }
     const struct uqff_warner warner = output_warner(cli);
     const struct uqff_model_options open = {.warner = &warner};
     struct uqff_model *model = NULL;
     cli->file = cli->arguments.items[0];
-    enum uqff_code code = uqff_model_open(cli->file, &open, &model, err);
+    code = uqff_model_open(cli->file, &open, &model, err);
     if (code != UQFF_OK) {
         return code;
     }

@@ -146,8 +146,10 @@ static enum uqff_code check_output(const struct values *values, struct uqff_erro
     size_t stem;
     uint64_t number;
     const char *name = values->output == NULL ? "" : uqff_path_name(values->output);
-    if (values->format == FORMAT_MISTRALRS || values->format == FORMAT_GGUF ||
-        !uqff_shard_name_parse(name, &stem, &number)) {
+    if (values->format == FORMAT_MISTRALRS) {
+        return output_check_folder(values->output, "mistralrs", err);
+    }
+    if (values->format == FORMAT_GGUF || !uqff_shard_name_parse(name, &stem, &number)) {
         return UQFF_OK;
     }
     return uqff_fail(

@@ -120,6 +120,22 @@ struct uqff_warner output_warner(struct cli *cli) {
     return (struct uqff_warner){warn, cli};
 }
 
+enum uqff_code output_check_folder(const char *output, const char *format, struct uqff_error *err) {
+    static const char *const endings[] = {".gguf", ".uqff", ".safetensors"};
+    const size_t length = output == NULL ? 0 : strlen(output);
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        const size_t n = strlen(endings[i]);
+        if (length > n && strcmp(output + length - n, endings[i]) == 0 &&
+            !uqff_path_is_directory(output)) {
+            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                             "option '--output': '%s' is a file's name, but --format %s makes a "
+                             "directory",
+                             output, format);
+        }
+    }
+    return UQFF_OK;
+}
+
 enum uqff_code output_finish(struct uqff_error *err) {
     const bool failed_before = ferror(stdout) != 0;
     errno = 0;

@@ -26,6 +26,11 @@ void output_error(const struct cli *cli, enum uqff_code code, const struct uqff_
 /* A warner that prints "warning: text" on stderr, collects under --json, and is silent under -q. */
 struct uqff_warner output_warner(struct cli *cli);
 
+/* Refuses, as a slip, the name of a file for what will be a new directory: "x.gguf" where the
+ * format that was asked for is not a GGUF. `output` may be NULL. */
+enum uqff_code output_check_folder(const char *output, const char *format,
+                                   struct uqff_error *err) UQFF_MUST_CHECK;
+
 /* Flushes standard output: UQFF_E_WRITE or UQFF_E_NO_SPACE when some of it was lost. */
 enum uqff_code output_finish(struct uqff_error *err) UQFF_MUST_CHECK;
 

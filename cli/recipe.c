@@ -101,6 +101,12 @@ static enum uqff_code apply_rules(struct cli *cli, const struct recipe_values *v
 
 enum uqff_code recipe_apply(struct cli *cli, const struct recipe_values *values,
                             struct uqff_pack_options *options, struct uqff_error *err) {
+    if (values->imatrix == NULL &&
+        (values->include_weights.count > 0 || values->exclude_weights.count > 0)) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "option '--%s' goes with --imatrix FILE",
+                         values->include_weights.count > 0 ? "include-weights" : "exclude-weights");
+    }
     options->imatrix = values->imatrix;
     options->include_weights = values->include_weights.items;
     options->include_count = values->include_weights.count;

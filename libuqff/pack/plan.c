@@ -5,6 +5,7 @@
 
 #include "pack/gguf.h"
 #include "pack/rebuild.h"
+#include "pack/recipe.h"
 #include "pack/sidecars.h"
 
 /* One variant that is given instead of chosen. */
@@ -55,6 +56,36 @@ static enum uqff_code check_options(const struct uqff_pack_options *options,
     return UQFF_OK;
 }
 
+/* A pattern that decides nothing is most often a slip, and what it was to protect is not. */
+static enum uqff_code warn_of_idle_patterns(struct uqff_pack_plan *plan, struct uqff_error *err) {
+    const struct uqff_recipe_options *recipe = &plan->options.recipe;
+    struct recipe_patterns *patterns = NULL;
+    struct uqff_arena arena = {0};
+    bool *used = uqff_arena_array(&arena, recipe->rule_count, sizeof *used);
+    enum uqff_code code =
+        used == NULL ? uqff_fail_memory(err)
+                     : uqff_recipe_patterns_new(recipe->rules, recipe->rule_count, &patterns, err);
+    for (size_t i = 0; code == UQFF_OK && i < uqff_model_module_count(plan->model); i++) {
+        const struct uqff_model_module *module = uqff_model_module(plan->model, i);
+        size_t rule = UQFF_NONE;
+        code = uqff_recipe_module_rule(patterns, module->name, module->gguf_name, &rule, err);
+        if (code == UQFF_OK && rule != UQFF_NONE) {
+            used[rule] = true;
+        }
+    }
+    for (size_t i = 0; code == UQFF_OK && i < recipe->rule_count; i++) {
+        if (!used[i]) {
+            uqff_warn(plan->options.warner,
+                      "pattern '%.200s' decides nothing: no weight that could be quantized has it "
+                      "in its name, or patterns before it take them",
+                      recipe->rules[i].pattern);
+        }
+    }
+    uqff_recipe_patterns_free(patterns);
+    uqff_arena_free(&arena);
+    return code;
+}
+
 static enum uqff_code plan_containers(struct uqff_pack_plan *plan, struct uqff_error *err) {
     enum uqff_code code = uqff_rebuild_sides(plan->model, plan->options.warner, 0, &plan->arena,
                                              &plan->carried, &plan->asset_count, err);
@@ -91,6 +122,9 @@ enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
     }
     if (code == UQFF_OK) {
         code = uqff_pack_plan_types(plan, given, err);
+    }
+    if (code == UQFF_OK && given == NULL && options->recipe.rule_count > 0) {
+        code = warn_of_idle_patterns(plan, err);
     }
     if (code == UQFF_OK) {
         code = options->format == UQFF_PACK_GGUF ? uqff_gguf_plan(plan, err)

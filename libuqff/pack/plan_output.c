@@ -40,9 +40,32 @@ static enum uqff_code place_file(struct uqff_pack_plan *plan, struct uqff_error 
     return uqff_pack_keep_directory(plan, output, err);
 }
 
+/* A name that no container may have is a slip of who chose it, the option's or the model's: not bad
+ * input. Only another name helps, so it is said before anything is read. */
+static enum uqff_code check_stem(const struct uqff_pack_plan *plan, struct uqff_error *err) {
+    const char *stem = plan->stem, *dash = strrchr(stem, '-');
+    const size_t n = strlen(stem);
+    if (n > 240 || !uqff_name_is_safe_component(stem, n)) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "no file can be called '%s%s': expected 1 to 240 bytes before '%s', "
+                         "without '/', '\\', ':' and control characters; give it another name "
+                         "(--output)",
+                         stem, suffix, suffix);
+    }
+    if (dash != NULL && dash[1] != '\0' && dash[1 + strspn(dash + 1, "0123456789")] == '\0') {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "'%s%s' reads as shard %s of '%.*s'; give it another name (--output), for "
+                         "instance '%.*s_%s%s'",
+                         stem, suffix, dash + 1, (int)(dash - stem), stem, (int)(dash - stem), stem,
+                         dash + 1, suffix);
+    }
+    return UQFF_OK;
+}
+
 enum uqff_code uqff_pack_plan_place(struct uqff_pack_plan *plan, struct uqff_error *err) {
     if (plan->options.format == UQFF_PACK_UQFF) {
-        return place_file(plan, err);
+        enum uqff_code code = place_file(plan, err);
+        return code == UQFF_OK ? check_stem(plan, err) : code;
     }
     if (plan->options.format == UQFF_PACK_GGUF) {
         return uqff_gguf_place(plan, err);

@@ -96,6 +96,19 @@ static struct candidate *order_tensors(struct uqff_arena *arena,
     return candidates;
 }
 
+enum uqff_code uqff_recipe_module_rule(const struct recipe_patterns *patterns, const char *name,
+                                       const char *gguf_name, size_t *rule,
+                                       struct uqff_error *err) {
+    struct uqff_arena arena = {0};
+    const char *first = weight_name(&arena, name);
+    const char *second = gguf_name == NULL ? NULL : weight_name(&arena, gguf_name);
+    enum uqff_code code = first == NULL || (gguf_name != NULL && second == NULL)
+                              ? uqff_fail_memory(err)
+                              : uqff_recipe_patterns_find(patterns, first, second, rule, err);
+    uqff_arena_free(&arena);
+    return code;
+}
+
 /* ---- one tensor ---------------------------------------------------------------------------- */
 
 /* The recipe's own choice by llama.cpp's mixture. The running counts advance for every tensor, also
@@ -222,8 +235,8 @@ static enum uqff_code check_user_type(uint32_t type, const char *what, struct uq
     if (type == UQFF_NO_TYPE || uqff_type_is_packable(type)) {
         return UQFF_OK;
     }
-    return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET, "%s: type %s cannot be encoded or stored",
-                     what, uqff_type_name(type));
+    return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                     "%s: type %s cannot be encoded or stored", what, uqff_type_name(type));
 }
 
 static enum uqff_code check_options(const struct uqff_recipe_options *options,

@@ -99,5 +99,9 @@ void uqff_recipe_patterns_free(struct recipe_patterns *patterns);
 enum uqff_code uqff_recipe_patterns_find(const struct recipe_patterns *patterns, const char *a,
                                          const char *b, size_t *rule,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
+/* The same for a module, whose names are searched with ".weight". */
+enum uqff_code uqff_recipe_module_rule(const struct recipe_patterns *patterns, const char *name,
+                                       const char *gguf_name, size_t *rule,
+                                       struct uqff_error *err) UQFF_MUST_CHECK;
 
 #endif

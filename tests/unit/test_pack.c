@@ -721,7 +721,7 @@ static void test_refusals(void **state) {
     options.output = scratch_file("no-ending");
     assert_fails(try_pack(model, &options, &err), UQFF_E_ARGUMENT, &err, "'.uqff'");
     options.output = scratch_file("model-7.uqff");
-    assert_fails(try_pack(model, &options, &err), UQFF_E_NAME, &err, "model-7");
+    assert_fails(try_pack(model, &options, &err), UQFF_E_ARGUMENT, &err, "model-7");
     options.output = scratch_file("nowhere/x.uqff");
     assert_fails(try_pack(model, &options, &err), UQFF_E_NOT_FOUND, &err, "nowhere");
     options.output = out;

@@ -367,12 +367,12 @@ static void test_bad_options(void **state) {
     rule.pattern = "^((\\w|_)*(\\w|_)*\\.?)+[!?]";
     assert_fails(CHOOSE(), UQFF_E_LIMIT, &err, "too much work");
     rule = (struct uqff_type_rule){"attn", UQFF_TYPE_IQ2_XS};
-    assert_fails(CHOOSE(), UQFF_E_TYPE, &err, "IQ2_XS");
+    assert_fails(CHOOSE(), UQFF_E_ARGUMENT, &err, "IQ2_XS");
     rule.type = 4;
-    assert_fails(CHOOSE(), UQFF_E_TYPE, &err, "4");
+    assert_fails(CHOOSE(), UQFF_E_ARGUMENT, &err, "4");
     rule.type = UQFF_TYPE_Q8_0;
     options.output_type = UQFF_TYPE_Q8_K;
-    assert_fails(CHOOSE(), UQFF_E_TYPE, &err, "Q8_K");
+    assert_fails(CHOOSE(), UQFF_E_ARGUMENT, &err, "Q8_K");
 #undef CHOOSE
 }
 
