@@ -316,7 +316,10 @@ static enum uqff_code parse_measured(const struct parser *p) {
         }
         if (is_key(&event, "name")) {
             code = uqff_json_expect(p->json, UQFF_JSON_STRING, "name", &event, p->err);
-            variant.variant = code == UQFF_OK ? copy_text(p, &event) : NULL;
+            if (code == UQFF_OK) {
+                variant.variant = copy_text(p, &event);
+                code = variant.variant == NULL ? uqff_fail_memory(p->err) : UQFF_OK;
+            }
         } else if (is_key(&event, "figures")) {
             code = parse_figures(p, &variant.figures);
         } else {

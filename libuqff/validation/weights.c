@@ -276,8 +276,9 @@ static void set_error(struct uqff_weight_error *error, const struct sums *sums) 
                       : sums->xx == 0  ? (double)INFINITY
                                        : uqff_math_sqrt(sums->error / sums->xx);
     error->snr = decibels(error->rel_rmse);
+    /* Of equal tensors it is 1, whatever the roots round to. */
     const double norms = uqff_math_sqrt(sums->xx) * uqff_math_sqrt(sums->yy);
-    error->cosine = norms > 0 ? sums->xy / norms : sums->xx == sums->yy ? 1 : 0;
+    error->cosine = sums->error == 0 ? 1 : norms > 0 ? sums->xy / norms : 0;
     error->cosine = error->cosine > 1 ? 1 : error->cosine;
     error->max_abs = sums->max_abs;
     error->max_at = sums->max_at;
