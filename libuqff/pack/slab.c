@@ -135,6 +135,20 @@ static void make_bytes_item(const struct slab_job *job, size_t tensor, struct sl
     };
 }
 
+/* A tensor that is copied: floats element by element, for those are scanned, else bytes. */
+static void make_copied_item(const struct slab_job *job, size_t tensor, struct slab_item *item) {
+    const struct uqff_tensor *info = uqff_model_tensor(job->model, tensor);
+    const struct uqff_type_info *type = uqff_type_info(info->type);
+    make_bytes_item(job, tensor, item);
+    if (type != NULL && (type->flags & UQFF_TYPE_IS_FLOAT) != 0 && type->block_length == 1 &&
+        info->elements > 0 && info->bytes / type->block_bytes == info->elements) {
+        item->kind = SLAB_FLOATS;
+        item->rows = info->elements;
+        item->type = info->type;
+        item->raw_bytes = type->block_bytes;
+    }
+}
+
 /* A bias whose elements change places: each is a row of its own. */
 static enum uqff_code order_bias(const struct slab_job *job, struct slab_item *item, uint64_t heads,
                                  struct uqff_error *err) {
@@ -282,9 +296,10 @@ enum uqff_code uqff_slab_job_tensor(struct slab_job *job, size_t tensor,
                                     const struct slab_target *target, struct uqff_error *err) {
     if (job->tensors[tensor] == UQFF_NONE) {
         job->tensors[tensor] = job->count;
-        make_bytes_item(job, tensor, &job->items[job->count++]);
+        make_copied_item(job, tensor, &job->items[job->count++]);
     }
-    return add_target(&job->items[job->tensors[tensor]], UQFF_NO_TYPE, target, err);
+    const struct slab_item *item = &job->items[job->tensors[tensor]];
+    return add_target(&job->items[job->tensors[tensor]], item->type, target, err);
 }
 
 enum uqff_code uqff_slab_job_floats(struct slab_job *job, size_t tensor, uint32_t type,

@@ -666,6 +666,29 @@ static void test_nonfinite(void **state) {
     uqff_model_close(model);
 }
 
+/* What is copied is scanned as well. */
+static void test_nonfinite_residual(void **state) {
+    (void)state;
+    struct uqff_error err;
+    static const char *const quants[] = {"q8_0"};
+    const char *directory =
+        tiny_model("nan-norm", "MixtralForCausalLM", "mixtral", tiny_mixtral, COUNT(tiny_mixtral),
+                   "model.norm.weight", 5);
+    struct uqff_model *model = open_model(directory);
+    char out[512];
+    snprintf(out, sizeof out, "%s", scratch_file("nan-norm.uqff"));
+    struct uqff_pack_options options = pack_options(out, quants, 1);
+    for (unsigned threads = 1; threads <= 3; threads++) {
+        options.threads = threads;
+        assert_fails(try_pack(model, &options, &err), UQFF_E_NONFINITE, &err,
+                     "'model.norm.weight': element 5 ");
+        assert_false(uqff_path_exists(out));
+    }
+    options.allow_nonfinite = true;
+    assert_ok(try_pack(model, &options, &err), &err);
+    uqff_model_close(model);
+}
+
 static void test_too_large_for_half(void **state) {
     (void)state;
     struct uqff_error err;
@@ -878,6 +901,7 @@ int main(void) {
         cmocka_unit_test(test_importance),
         cmocka_unit_test(test_wrong_importance),
         cmocka_unit_test(test_nonfinite),
+        cmocka_unit_test(test_nonfinite_residual),
         cmocka_unit_test(test_too_large_for_half),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_requantize),
