@@ -1,6 +1,7 @@
 /* verify_recompute: what a UQFF file holds, against its source. */
 #include <string.h>
 
+#include "pack/rebuild.h"
 #include "pack/recompute.h"
 
 /* ---- containers ---------------------------------------------------------------------------- */
@@ -199,12 +200,12 @@ static enum uqff_code add_residuals(struct recompute *recompute,
 
 static enum uqff_code compare_asset(struct recompute *recompute,
                                     const struct uqff_container *container, size_t index,
+                                    const struct pack_side *sides, size_t count,
                                     struct uqff_error *err) {
     const char *path = uqff_container_asset(container, index)->path;
     char *a = NULL, *b = NULL;
     size_t a_size = 0, b_size = 0, k = 0;
-    const size_t count = uqff_model_asset_count(recompute->source);
-    while (k < count && strcmp(uqff_model_asset_path(recompute->source, k), path) != 0) {
+    while (k < count && strcmp(sides[k].name, path) != 0) {
         k++;
     }
     if (k == count) {
@@ -212,17 +213,38 @@ static enum uqff_code compare_asset(struct recompute *recompute,
                           "%s: the source has no side file '%s'", recompute->where, path);
         return UQFF_OK;
     }
+    const char *made = sides[k].content;
     enum uqff_code code = uqff_container_read_asset(container, index, &a, &a_size, err);
-    if (code == UQFF_OK) {
-        code = uqff_model_read_asset(recompute->source, k, &b, &b_size, err);
+    if (code == UQFF_OK && made == NULL) {
+        code = uqff_model_read_asset(recompute->source, sides[k].asset, &b, &b_size, err);
+        made = b;
+    } else {
+        b_size = (size_t)sides[k].bytes;
     }
-    if (code == UQFF_OK && (a_size != b_size || memcmp(a, b, a_size) != 0)) {
+    if (code == UQFF_OK && (a_size != b_size || memcmp(a, made, a_size) != 0)) {
         uqff_findings_add(recompute->verify, UQFF_WARNING, "recompute",
                           "%s: the side file '%s' differs from the source's", recompute->where,
                           path);
     }
     uqff_free(a);
     uqff_free(b);
+    return code;
+}
+
+/* Side files are made again too, where packing makes them: of a GGUF's metadata. */
+static enum uqff_code compare_assets(struct recompute *recompute,
+                                     const struct uqff_container *container,
+                                     struct uqff_error *err) {
+    const size_t count = uqff_container_asset_count(container);
+    struct pack_side *sides = NULL;
+    size_t side_count = 0;
+    enum uqff_code code = count == 0
+                              ? UQFF_OK
+                              : uqff_rebuild_sides(recompute->source, NULL, 0, &recompute->arena,
+                                                   &sides, &side_count, err);
+    for (size_t i = 0; code == UQFF_OK && i < count; i++) {
+        code = compare_asset(recompute, container, i, sides, side_count, err);
+    }
     return code;
 }
 
@@ -371,8 +393,8 @@ enum uqff_code uqff_verify_recompute(struct verify *verify, const struct uqff_co
     if (code == UQFF_OK && multi) {
         code = compare_source(&recompute, container, err);
     }
-    for (size_t i = 0; code == UQFF_OK && i < uqff_container_asset_count(container); i++) {
-        code = compare_asset(&recompute, container, i, err);
+    if (code == UQFF_OK) {
+        code = compare_assets(&recompute, container, err);
     }
     uqff_recompute_plan_end(&plan);
     uqff_recompute_end(&recompute);
