@@ -198,7 +198,13 @@ static enum uqff_code make_output(struct uqff_pack_plan *plan, struct pack_outpu
     spec->max_shard = plan->options.max_shard;
     enum uqff_code code =
         uqff_pack_plan_metadata(plan, &spec->metadata, &spec->metadata_count, err);
-    return code == UQFF_OK ? uqff_container_plan_new(spec, &output->plan, err) : code;
+    if (code == UQFF_OK) {
+        code = uqff_container_plan_new(spec, &output->plan, err);
+        if (code != UQFF_OK) {
+            uqff_error_prefix(err, "%s", uqff_model_path(plan->model));
+        }
+    }
+    return code;
 }
 
 static enum uqff_code make_multi(struct uqff_pack_plan *plan, struct uqff_spec_variant *variants,
