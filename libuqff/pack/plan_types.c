@@ -58,9 +58,6 @@ static enum uqff_code module_importance(struct uqff_pack_plan *plan, size_t inde
     const struct uqff_imatrix_entry *entry = uqff_imatrix_find(plan->imatrix, module);
     uint64_t matrices = matrix_count(module), columns = module->columns;
     if (entry == NULL) {
-        uqff_warn(plan->options.warner,
-                  "%s: module '%s' has no entry; it is quantized without importance",
-                  plan->options.imatrix, module->name);
         return UQFF_OK;
     }
     if (entry->matrices * entry->columns != matrices * columns ||
@@ -100,6 +97,33 @@ static enum uqff_code module_importance(struct uqff_pack_plan *plan, size_t inde
     return UQFF_OK;
 }
 
+/* One line for all: a matrix that fits badly would else say the same of every module. */
+static void warn_of_missing(const struct uqff_pack_plan *plan) {
+    enum { NAMED = 3 };
+    const struct uqff_model_module *named[NAMED] = {NULL};
+    size_t modules = uqff_model_module_count(plan->model), missing = 0;
+    for (size_t i = 0; i < modules; i++) {
+        if (plan->importance[i] == NULL) {
+            if (missing < NAMED) {
+                named[missing] = uqff_model_module(plan->model, i);
+            }
+            missing++;
+        }
+    }
+    if (missing > NAMED) {
+        uqff_warn(plan->options.warner,
+                  "%s: %zu of %zu modules have no entry, the first is '%s'; they are quantized "
+                  "without importance",
+                  plan->options.imatrix, missing, modules, named[0]->name);
+        return;
+    }
+    for (size_t i = 0; i < missing; i++) {
+        uqff_warn(plan->options.warner,
+                  "%s: module '%s' has no entry; it is quantized without importance",
+                  plan->options.imatrix, named[i]->name);
+    }
+}
+
 enum uqff_code uqff_pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_pack_options *options = &plan->options;
     if (options->imatrix == NULL) {
@@ -122,6 +146,9 @@ enum uqff_code uqff_pack_plan_importance(struct uqff_pack_plan *plan, struct uqf
     }
     for (size_t i = 0; i < modules && code == UQFF_OK; i++) {
         code = module_importance(plan, i, err);
+    }
+    if (code == UQFF_OK) {
+        warn_of_missing(plan);
     }
     return code;
 }
