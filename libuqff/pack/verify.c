@@ -210,32 +210,42 @@ static void close_finds(struct finds *finds) {
 
 /* ---- checking ------------------------------------------------------------------------------ */
 
-/* The variant that was named, in a container that has it; UQFF_NONE for all of them. */
-static enum uqff_code variant_of(const struct finds *finds, const struct uqff_container *container,
-                                 size_t *variant, struct uqff_error *err) {
-    *variant = UQFF_NONE;
+/* Whether a container is meant: without a name all of them are, and of a directory with a set for
+ * each quantization those that have the one that was named. */
+static bool is_meant(const struct finds *finds, const struct uqff_container *container,
+                     size_t *variant) {
+    *variant =
+        finds->variant == NULL ? UQFF_NONE : uqff_container_find_variant(container, finds->variant);
+    return finds->variant == NULL || *variant != UQFF_NONE;
+}
+
+static enum uqff_code check_variant(const struct finds *finds, struct uqff_error *err) {
+    size_t variant;
     if (finds->variant == NULL) {
         return UQFF_OK;
     }
-    *variant = uqff_container_find_variant(container, finds->variant);
-    if (*variant != UQFF_NONE) {
-        return UQFF_OK;
+    if (finds->container_count == 0) {
+        return uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET, "'%s': only a UQFF file has variants",
+                         finds->variant);
+    }
+    for (size_t i = 0; i < finds->container_count; i++) {
+        if (is_meant(finds, finds->containers[i], &variant)) {
+            return UQFF_OK;
+        }
     }
     return uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET, "%s: no variant '%s'",
-                     uqff_container_shard_path(container, 0), finds->variant);
+                     finds->container_count == 1
+                         ? uqff_container_shard_path(finds->containers[0], 0)
+                         : finds->directory,
+                     finds->variant);
 }
 
 static enum uqff_code check_values(struct verify *verify, const struct finds *finds,
                                    struct uqff_error *err) {
-    enum uqff_code code = UQFF_OK;
-    if (finds->variant != NULL && finds->container_count == 0) {
-        return uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET, "'%s': only a UQFF file has variants",
-                         finds->variant);
-    }
+    enum uqff_code code = check_variant(finds, err);
     for (size_t i = 0; i < finds->container_count && code == UQFF_OK; i++) {
         size_t variant = UQFF_NONE;
-        code = variant_of(finds, finds->containers[i], &variant, err);
-        if (code == UQFF_OK) {
+        if (is_meant(finds, finds->containers[i], &variant)) {
             code = uqff_verify_container(verify, finds->containers[i], variant, err);
         }
     }
@@ -293,8 +303,7 @@ static enum uqff_code recompute(struct verify *verify, const struct finds *finds
     enum uqff_code code = UQFF_OK;
     for (size_t i = 0; i < finds->container_count && code == UQFF_OK; i++) {
         size_t variant = UQFF_NONE;
-        code = variant_of(finds, finds->containers[i], &variant, err);
-        if (code == UQFF_OK) {
+        if (is_meant(finds, finds->containers[i], &variant)) {
             code = uqff_verify_recompute(verify, finds->containers[i], find_residual(finds),
                                          variant, err);
         }
