@@ -161,7 +161,9 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         progress_end(&state);
     }
     if (code == UQFF_OK) {
-        code = report(cli, uqff_model_kind_name(uqff_model_kind(model)), to, convert.output, err);
+        const char *from =
+            uqff_model_is_legacy(model) ? "uqff 0.x" : uqff_model_kind_name(uqff_model_kind(model));
+        code = report(cli, from, to, convert.output, err);
     }
     uqff_model_close(model);
     return code;

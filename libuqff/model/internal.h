@@ -147,6 +147,7 @@ struct uqff_model {
     struct uqff_safetensors_set *set; /* HF: the weights; plain UQFF: the residual */
     struct uqff_gguf *gguf;
     struct uqff_container *container;
+    struct uqff_legacy *legacy; /* of a UQFF 0.x file, which the container is a view of */
     size_t variant;
 
     struct tensor *tensors; /* by name */
@@ -169,6 +170,9 @@ enum uqff_code uqff_model_open_gguf(struct uqff_model *model, const char *path,
                                     struct uqff_error *err);
 enum uqff_code uqff_model_open_uqff(struct uqff_model *model, const char *path, const char *variant,
                                     struct uqff_error *err);
+/* A UQFF 0.x file as model->container. */
+enum uqff_code uqff_model_open_legacy(struct uqff_model *model, const char *path,
+                                      struct uqff_error *err);
 /* Gives the tensors of model->set, companions folded. */
 enum uqff_code uqff_model_add_set(struct uqff_model *model, struct uqff_error *err);
 /* True when the container holds the weight or bias of that name. */

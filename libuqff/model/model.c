@@ -221,6 +221,7 @@ void uqff_model_close(struct uqff_model *model) {
     uqff_safetensors_set_close(model->set);
     uqff_gguf_close(model->gguf);
     uqff_container_close(model->container);
+    uqff_legacy_close(model->legacy);
     uqff_free(model->tensors);
     uqff_free(model->modules);
     uqff_free(model->residual);
@@ -262,6 +263,10 @@ struct uqff_gguf *uqff_model_gguf(const struct uqff_model *model) {
 
 struct uqff_container *uqff_model_container(const struct uqff_model *model) {
     return model->container;
+}
+
+bool uqff_model_is_legacy(const struct uqff_model *model) {
+    return model->legacy != NULL;
 }
 
 size_t uqff_model_variant(const struct uqff_model *model) {

@@ -299,7 +299,9 @@ enum uqff_code uqff_model_open_uqff(struct uqff_model *model, const char *path, 
                                     struct uqff_error *err) {
     struct uqff_container_options options = {&model->warner, model->allow_newer_minor};
     bool found = false;
-    enum uqff_code code = uqff_container_open(path, &options, &model->container, err);
+    enum uqff_code code = uqff_legacy_is(path)
+                              ? uqff_model_open_legacy(model, path, err)
+                              : uqff_container_open(path, &options, &model->container, err);
     if (code != UQFF_OK) {
         return code;
     }

@@ -60,7 +60,8 @@ enum uqff_code uqff_convert_target(const struct uqff_model *model,
         }
         floats = is_float(quant.type);
     } else {
-        floats = has_floats_only(model);
+        /* A file of the older UQFF is meant to become one of the newer. */
+        floats = !uqff_model_is_legacy(model) && has_floats_only(model);
     }
     *out = floats ? UQFF_CONVERT_HF : UQFF_CONVERT_MISTRALRS;
     return UQFF_OK;
@@ -158,6 +159,9 @@ static enum uqff_code keep_types(const struct uqff_model *model, enum uqff_conve
         [UQFF_CONVERT_GGUF] = UQFF_PACK_GGUF,
     };
     const struct uqff_export_options export = export_options(options, UQFF_NO_TYPE);
+    if (uqff_model_is_legacy(model) && target == UQFF_CONVERT_MISTRALRS) {
+        return uqff_convert_legacy(model, options, progress, err);
+    }
     enum uqff_code code = check_types(model, target, err);
     if (code != UQFF_OK) {
         return code;

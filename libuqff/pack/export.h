@@ -22,4 +22,9 @@ enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *d
                                    const struct uqff_export_options *options,
                                    const struct uqff_progress *progress, struct uqff_error *err);
 
+/* A UQFF 0.x file as a mistral.rs directory, every payload as it is (convert_legacy.c). */
+enum uqff_code uqff_convert_legacy(const struct uqff_model *model,
+                                   const struct uqff_convert_options *options,
+                                   const struct uqff_progress *progress, struct uqff_error *err);
+
 #endif

@@ -1,6 +1,6 @@
 /*
  * container: UQFF files. Reads UQFF 1.0 to 1.2 (plain shard sets, as mistral.rs writes them) and the
- * multi-quant container, and writes both. UQFF 0.x is recognised and named.
+ * multi-quant container, and writes both. UQFF 0.x is read by an interface of its own, at the end.
  *
  * spec/multi-quant.md and spec/uqff.md are the normative texts. This part knows entries, blobs and
  * variants; what a module means to a model is the business of uqff/model.h.
@@ -340,6 +340,69 @@ UQFF_API enum uqff_code uqff_report_parse(const char *json, size_t size, const c
                                           struct uqff_arena *arena,
                                           struct uqff_report_entry **out, size_t *count,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- UQFF 0.x ---------------------------------------------------------------------------------------- */
+
+/* The generation before 1.0, read only: numbered blobs, without a word about which module each is. */
+
+struct uqff_legacy_tensor {
+    struct uqff_source *source; /* NULL: there is none */
+    uint64_t offset, bytes;
+    enum uqff_dtype dtype;
+    unsigned rank;
+    const uint64_t *shape;
+};
+
+struct uqff_legacy_layer {
+    uint32_t version; /* major << 16 | minor << 8 | patch */
+    enum uqff_format format;
+    uint32_t type;         /* of the formats GGUF and UNQUANT; else UINT32_MAX */
+    unsigned rank;         /* of the weight as it is meant, packed or not */
+    const uint64_t *shape;
+    bool has_bias;
+    struct uqff_legacy_tensor weight, scales, zeros, bias; /* AFQ: its biases are the zeros */
+    unsigned bits, axis;
+    uint32_t group, optimization_steps;
+    bool round_zeros, channel_wise;
+    unsigned char factors[12]; /* FP8: three f32, as they lie */
+    uint32_t dtype_code;       /* FP8 */
+    uint32_t blocks;           /* F8Q8 */
+};
+
+struct uqff_legacy;
+
+/* True when every entry of a file is called by a number. */
+UQFF_API bool uqff_legacy_is(const char *path);
+/* Opens a file or, by one of its shards, a whole set. Every length and shape in it is checked against
+ * what is there. UQFF_E_VERSION above 0.2. */
+UQFF_API enum uqff_code uqff_legacy_open(const char *path, const struct uqff_warner *warner,
+                                         struct uqff_legacy **out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_legacy_close(struct uqff_legacy *legacy);
+UQFF_API size_t uqff_legacy_count(const struct uqff_legacy *legacy);
+UQFF_API const struct uqff_legacy_layer *uqff_legacy_layer(const struct uqff_legacy *legacy,
+                                                           size_t i); /* by number */
+UQFF_API size_t uqff_legacy_shard_count(const struct uqff_legacy *legacy);
+UQFF_API struct uqff_source *uqff_legacy_source(const struct uqff_legacy *legacy, size_t i);
+
+/* What a module is made of: one layer; or several, their rows one behind the other, as the experts
+ * of a stack, which has one dimension more, or as parts of a fused weight. */
+struct uqff_legacy_module {
+    const char *name; /* Hugging Face path without ".weight" */
+    const size_t *layers;
+    size_t layer_count;
+    bool stacked;
+};
+/* The same weights as UQFF 1.2: a container over the bytes of the old files, which are not copied.
+ * Modules are named by the caller; each layer belongs to one of them. `legacy` must outlive the
+ * container. Shards are called STEM-0.uqff and so on. UQFF_E_TYPE when layers that are to be one
+ * module have forms that cannot be put together. */
+UQFF_API enum uqff_code uqff_legacy_container(const struct uqff_legacy *legacy,
+                                              const struct uqff_legacy_module *modules,
+                                              size_t count, const char *stem,
+                                              const struct uqff_warner *warner,
+                                              struct uqff_container **out,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -110,7 +110,7 @@ UQFF_API enum uqff_code uqff_config_parse(const char *json, size_t size, const c
 enum uqff_model_kind {
     UQFF_MODEL_HF,          /* a directory or index or file of safetensors */
     UQFF_MODEL_GGUF,
-    UQFF_MODEL_UQFF,        /* plain UQFF 1.x with its residual beside it */
+    UQFF_MODEL_UQFF,        /* plain UQFF 1.x, or 0.x, with its residual beside it */
     UQFF_MODEL_MULTI,       /* a multi-quant container */
 };
 UQFF_API const char *uqff_model_kind_name(enum uqff_model_kind kind);
@@ -123,8 +123,8 @@ struct uqff_model_options {
 struct uqff_model;
 
 /* Opens MODEL or MODEL#variant: a Hugging Face directory, a .safetensors file or index, a .gguf
- * (first of a split set), a .uqff (multi-quant, or a shard of a plain set), or a directory with
- * UQFF files. A '#' that is part of an existing file name is taken as such. Without a variant, a
+ * (first of a split set), a .uqff (multi-quant, a shard of a plain set, or UQFF 0.x with config.json
+ * beside it), or a directory with UQFF files. A '#' that is part of an existing file name is taken as such. Without a variant, a
  * multi-quant file gives its default (or only) variant. All containers are validated. */
 UQFF_API enum uqff_code uqff_model_open(const char *reference,
                                         const struct uqff_model_options *options,
@@ -143,6 +143,9 @@ UQFF_API const struct uqff_arch *uqff_model_arch(const struct uqff_model *model)
 UQFF_API struct uqff_safetensors_set *uqff_model_safetensors(const struct uqff_model *model);
 UQFF_API struct uqff_gguf *uqff_model_gguf(const struct uqff_model *model);
 UQFF_API struct uqff_container *uqff_model_container(const struct uqff_model *model);
+/* True when that container is a view of a UQFF 0.x file: which module each of its numbered layers is
+ * follows from the architecture in config.json, and each shape was compared with what that says. */
+UQFF_API bool uqff_model_is_legacy(const struct uqff_model *model);
 /* Index of the variant that this model shows, in its container; UQFF_NONE for other kinds. */
 UQFF_API size_t uqff_model_variant(const struct uqff_model *model);
 

@@ -222,8 +222,8 @@ enum uqff_convert_target {
 
 struct uqff_convert_options {
     /* A name that ends in .gguf or .uqff is such a file; any other, or a directory that is there, is a
-     * directory: Hugging Face's when all weights will be floats, else mistral.rs's, unless `target`
-     * says which. */
+     * directory: Hugging Face's when all weights will be floats, else mistral.rs's, as always from UQFF
+     * 0.x, unless `target` says which. */
     const char *output;
     enum uqff_convert_target target;
     const char *quant; /* what weights become; NULL: they keep their types */
@@ -244,7 +244,10 @@ UQFF_API enum uqff_code uqff_convert_target(const struct uqff_model *model,
  * was a GGUF carries its metadata (gguf-metadata.bin) and gets them back when it becomes one again;
  * config.json, generation_config.json, tokenizer.json and tokenizer_config.json are made of them
  * where they are wanted. UQFF_E_UNSUPPORTED when nothing is known of the architecture in the target's
- * terms. Other refusals are those of packing. On failure nothing is left behind. */
+ * terms. Other refusals are those of packing. On failure nothing is left behind.
+ *
+ * UQFF 0.x becomes a directory of UQFF 1.2 with every payload as it is, and residual.safetensors, which
+ * must be there, copied. */
 UQFF_API enum uqff_code uqff_convert(const struct uqff_model *model,
                                      const struct uqff_convert_options *options,
                                      const struct uqff_progress *progress,
