@@ -19,19 +19,19 @@ static bool is_number(const char *name, uint64_t *out) {
     return true;
 }
 
-bool uqff_legacy_is(const char *path) {
+enum uqff_code uqff_legacy_is(const char *path, bool *out, struct uqff_error *err) {
     struct uqff_source *source = NULL;
     struct uqff_safetensors *file = NULL;
     uint64_t number;
-    bool all = uqff_source_open(path, &source, NULL) == UQFF_OK &&
-               uqff_safetensors_open(source, NULL, &file, NULL) == UQFF_OK &&
-               uqff_safetensors_count(file) > 0;
-    for (size_t i = 0; all && i < uqff_safetensors_count(file); i++) {
-        all = is_number(uqff_safetensors_tensor(file, i)->name, &number);
+    enum uqff_code code = uqff_source_open(path, &source, err);
+    code = code != UQFF_OK ? code : uqff_safetensors_open(source, NULL, &file, err);
+    *out = code == UQFF_OK && uqff_safetensors_count(file) > 0;
+    for (size_t i = 0; *out && i < uqff_safetensors_count(file); i++) {
+        *out = is_number(uqff_safetensors_tensor(file, i)->name, &number);
     }
     uqff_safetensors_close(file);
     uqff_source_close(source);
-    return all;
+    return code == UQFF_E_MEMORY ? code : UQFF_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

@@ -523,6 +523,10 @@ enum uqff_code uqff_legacy_container(const struct uqff_legacy *legacy,
     struct builder b = {.legacy = legacy, .err = err};
     struct shards shards = {NULL, NULL, 0};
     const struct uqff_container_options options = {.warner = warner};
+    if (count == 0) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "no module, expected at least one for the layers of a UQFF 0.x file");
+    }
     struct cut *cuts = uqff_alloc_array(count + 1, sizeof *cuts);
     enum uqff_code code = cuts == NULL ? uqff_fail_memory(err) : UQFF_OK;
     code = code != UQFF_OK ? code : add_modules(&b, modules, count, cuts);

@@ -12,7 +12,7 @@ struct legacy_config {
     uint64_t expert_every;                                   /* moe_layer_freq */
     uint64_t sparse_step;                                    /* decoder_sparse_step */
     uint64_t shared_experts;                                 /* n_shared_experts */
-    uint64_t *dense_list;                                    /* mlp_only_layers */
+    uint64_t *dense_list;                                    /* mlp_only_layers, sorted */
     size_t dense_count;
 };
 /* legacy_config.c */

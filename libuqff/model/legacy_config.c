@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/legacy.h"
@@ -42,6 +43,11 @@ static enum uqff_code read_count(struct reader *reader, size_t which, struct uqf
     return UQFF_OK;
 }
 
+static int by_number(const void *a, const void *b) {
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
 static enum uqff_code read_list(struct reader *reader, struct uqff_error *err) {
     struct uqff_json_event event;
     uint64_t *list = NULL;
@@ -72,6 +78,9 @@ static enum uqff_code read_list(struct reader *reader, struct uqff_error *err) {
             code = uqff_fail_memory(err);
         } else {
             memcpy(kept, list, count * sizeof *kept);
+            if (count > 1) {
+                qsort(kept, count, sizeof *kept, by_number);
+            }
             reader->out->dense_list = kept;
             reader->out->dense_count = count;
         }

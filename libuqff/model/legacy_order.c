@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/legacy.h"
@@ -228,15 +229,19 @@ struct walk {
     struct uqff_error *err;
 };
 
+static int by_number(const void *a, const void *b) {
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
 static bool is_sparse(const struct legacy_config *config, uint64_t layer) {
     uint64_t step = config->sparse_step, every = config->expert_every;
     if (config->config->experts == 0 || layer < config->dense_layers) {
         return false;
     }
-    for (size_t i = 0; i < config->dense_count; i++) {
-        if (config->dense_list[i] == layer) {
-            return false;
-        }
+    if (config->dense_count > 0 &&
+        bsearch(&layer, config->dense_list, config->dense_count, sizeof layer, by_number) != NULL) {
+        return false;
     }
     return (step == 0 || (layer + 1) % step == 0) && (every == 0 || layer % every == 0);
 }
@@ -389,10 +394,9 @@ static enum uqff_code walk_head(struct walk *walk, enum head place) {
 /* Without an arena only walk->next counts. */
 static enum uqff_code walk_all(struct walk *walk) {
     enum uqff_code code = walk_head(walk, HEAD_FIRST);
-    /* What the file has bounds the walk, whatever config.json says. */
-    size_t most = uqff_legacy_count(walk->legacy);
-    for (uint64_t layer = 0;
-         layer < walk->config->config->layers && code == UQFF_OK && walk->next <= most; layer++) {
+    /* There are at most 2^20 layers, whatever config.json says, and when modules are taken as many
+     * as the file has. */
+    for (uint64_t layer = 0; layer < walk->config->config->layers && code == UQFF_OK; layer++) {
         for (const struct item *item = walk->order->items;
              item->kind != ITEM_END && code == UQFF_OK; item++) {
             if (item->kind == STACK) {
@@ -468,9 +472,9 @@ enum uqff_code uqff_legacy_order(const struct uqff_legacy *legacy, const char *w
     size_t tried = has_stacks(order) ? sizeof ways / sizeof *ways : 1, fitting = 0;
     for (size_t i = 0; i < tried; i++) {
         struct walk walk = {legacy, where, config, order, ways[i], NULL, NULL, 0, 0, 0, err};
-        code = walk_all(&walk); /* counting cannot fail */
+        (void)walk_all(&walk); /* counting cannot fail */
         uqff_buffer_printf(&counts, "%s%zu", i == 0 ? "" : ", ", walk.next);
-        if (code != UQFF_OK || walk.next != uqff_legacy_count(legacy)) {
+        if (walk.next != uqff_legacy_count(legacy)) {
             continue;
         }
         fitting++;

@@ -298,10 +298,12 @@ static enum uqff_code open_parts(struct uqff_model *model, bool *found, struct u
 enum uqff_code uqff_model_open_uqff(struct uqff_model *model, const char *path, const char *variant,
                                     struct uqff_error *err) {
     struct uqff_container_options options = {&model->warner, model->allow_newer_minor};
-    bool found = false;
-    enum uqff_code code = uqff_legacy_is(path)
-                              ? uqff_model_open_legacy(model, path, err)
-                              : uqff_container_open(path, &options, &model->container, err);
+    bool found = false, legacy = false;
+    enum uqff_code code = uqff_legacy_is(path, &legacy, err);
+    if (code == UQFF_OK) {
+        code = legacy ? uqff_model_open_legacy(model, path, err)
+                      : uqff_container_open(path, &options, &model->container, err);
+    }
     if (code != UQFF_OK) {
         return code;
     }

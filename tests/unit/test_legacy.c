@@ -46,12 +46,16 @@ static void reads_every_format(void **state) {
     struct uqff_legacy *legacy = NULL;
     struct uqff_error err;
     const char *path = scratch_file("all.uqff");
+    bool is = false;
     (void)state;
     make_all(blobs);
     legacy_write(path, blobs, 7, 0);
-    assert_true(uqff_legacy_is(path));
-    assert_false(uqff_legacy_is(test_data("container/tiny.uqff")));
-    assert_false(uqff_legacy_is("no such file"));
+    assert_ok(uqff_legacy_is(path, &is, &err), &err);
+    assert_true(is);
+    assert_ok(uqff_legacy_is(test_data("container/tiny.uqff"), &is, &err), &err);
+    assert_false(is);
+    assert_ok(uqff_legacy_is("no such file", &is, &err), &err);
+    assert_false(is);
     assert_ok(uqff_legacy_open(path, NULL, &legacy, &err), &err);
     assert_int_equal(uqff_legacy_count(legacy), 7);
     for (size_t i = 0; i < 7; i++) {
@@ -166,6 +170,7 @@ static void refuses_other_entries(void **state) {
     struct uqff_legacy *legacy = NULL;
     struct uqff_error err;
     const char *path = scratch_file("set-0.uqff"), *second = scratch_file("set-1.uqff");
+    bool is = true;
     (void)state;
     make_all(blobs);
     legacy_write(path, blobs, 3, 0);
@@ -189,7 +194,8 @@ static void refuses_other_entries(void **state) {
     header[0] = (char)(sizeof named - 1 - 8 - 1);
     path = scratch_file("named.uqff");
     write_file(path, header, sizeof named - 1);
-    assert_false(uqff_legacy_is(path));
+    assert_ok(uqff_legacy_is(path, &is, &err), &err);
+    assert_false(is);
     assert_fails(uqff_legacy_open(path, NULL, &legacy, &err), UQFF_E_NAME, &err,
                  "entry 'x.y': expected a number");
     free_all(blobs, 7);

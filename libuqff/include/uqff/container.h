@@ -371,8 +371,10 @@ struct uqff_legacy_layer {
 
 struct uqff_legacy;
 
-/* True when every entry of a file is called by a number. */
-UQFF_API bool uqff_legacy_is(const char *path);
+/* *out tells whether every entry of a file is called by a number; what cannot be read is no such file.
+ * Fails for want of memory only. */
+UQFF_API enum uqff_code uqff_legacy_is(const char *path, bool *out,
+                                       struct uqff_error *err) UQFF_MUST_CHECK;
 /* Opens a file or, by one of its shards, a whole set. Every length and shape in it is checked against
  * what is there. UQFF_E_VERSION above 0.2. */
 UQFF_API enum uqff_code uqff_legacy_open(const char *path, const struct uqff_warner *warner,
