@@ -405,7 +405,7 @@ static void survives_failing_allocations(void **state) {
             enum uqff_code code = uqff_model_open(in_folder(references[i]), NULL, &model, &err);
             fail_allocation(0);
             if (code == UQFF_OK) {
-                assert_true(n > 50);
+                assert_true(n > 20);
                 uqff_model_close(model);
                 break;
             }
