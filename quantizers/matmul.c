@@ -6,8 +6,7 @@
 
 enum {
     ALIGNMENT = 64,
-    FEW_TOKENS = 3, /* so many are multiplied row by row: unpacking panels would cost more */
-    PIECE = 1024,   /* columns that are encoded at a time; whole blocks of every type */
+    PIECE = 1024, /* columns that are encoded at a time; whole blocks of every type */
     PIECE_BYTES = PIECE / 256 * 292,
 };
 
@@ -18,13 +17,11 @@ static unsigned char *aligned(const void *buffer) {
 }
 
 const struct uqff_matmul_kernel *uqff_matmul_kernel_of(const struct uqff_matmul *plan) {
-    if (plan->tokens <= FEW_TOKENS) {
-        return NULL;
-    }
-    if (plan->activation_type == UQFF_TYPE_F32) {
-        return plan->products->exact;
-    }
-    return plan->products->matmul[UQFF_SLOT(plan->weight_type)];
+    const struct uqff_matmul_kernel *kernel =
+        plan->activation_type == UQFF_TYPE_F32
+            ? plan->products->exact
+            : plan->products->matmul[UQFF_SLOT(plan->weight_type)];
+    return kernel && plan->tokens >= kernel->fewest ? kernel : NULL;
 }
 
 static size_t activation_row_bytes(const struct uqff_matmul *plan) {
@@ -113,16 +110,26 @@ static void place_nothing(const struct uqff_matmul *plan, const struct uqff_matm
     }
 }
 
+/* Rows one after the other, as uqff_dot takes them. */
+static void keep_rows(const struct uqff_matmul *plan, const float *x, size_t x_stride, size_t first,
+                      size_t count, unsigned char *out) {
+    uqff_quantize_fn *encode = uqff_quantize_in_use(plan->activation_type);
+    size_t row_bytes = activation_row_bytes(plan);
+    for (size_t t = first; t < first + count; t++) {
+        if (plan->activation_type == UQFF_TYPE_F32) {
+            memcpy(out + t * row_bytes, x + t * x_stride, row_bytes);
+        } else {
+            encode(x + t * x_stride, out + t * row_bytes, plan->columns, NULL);
+        }
+    }
+}
+
 void uqff_matmul_prepare(const struct uqff_matmul *plan, const float *x, size_t x_stride,
                          size_t first, size_t count, void *activations) {
     const struct uqff_matmul_kernel *kernel = uqff_matmul_kernel_of(plan);
     unsigned char *out = aligned(activations);
     if (!kernel) {
-        uqff_quantize_fn *encode = uqff_quantize_in_use(plan->activation_type);
-        size_t row_bytes = activation_row_bytes(plan);
-        for (size_t t = first; t < first + count; t++) {
-            encode(x + t * x_stride, out + t * row_bytes, plan->columns, NULL);
-        }
+        keep_rows(plan, x, x_stride, first, count, out);
         return;
     }
     for (size_t t = first; t < first + count; t++) {

@@ -45,6 +45,7 @@ struct uqff_matmul_kernel {
     unsigned group_bytes;      /* of a block of a group */
     unsigned slack;            /* bytes that a panel, and all activations, have too many */
     unsigned tokens;           /* in a group */
+    unsigned fewest;           /* tokens for which it pays to unpack panels */
     unsigned results;          /* arrays of floats for each token and row of a panel */
     /* Puts `count` columns of one token, from a multiple of 256 on, where they belong among the
      * prepared activations. data: blocks of the activation type, or floats. */

@@ -118,8 +118,6 @@ LANE size_t d_place_of(uint32_t type) {
 /* ---- blocks of 32 --------------------------------------------------------------------------- */
 
 LANE vb codes_32(uint32_t type, const unsigned char *block) {
-    static const int8_t mxfp4_plus_12[16] = {12, 13, 14, 15, 16, 18, 20, 24,
-                                             12, 11, 10, 9,  8,  6,  4,  0};
     switch (type) {
     case UQFF_TYPE_Q4_0:
         return vb_nibbles(block + 2);
@@ -138,7 +136,7 @@ LANE vb codes_32(uint32_t type, const unsigned char *block) {
     case UQFF_TYPE_IQ4_NL:
         return vb_lookup(uqff_iq4_values, vb_nibbles(block + 2));
     default: /* UQFF_TYPE_MXFP4 */
-        return vb_lookup(mxfp4_plus_12, vb_nibbles(block + 1));
+        return vb_lookup(uqff_mxfp4_plus_12, vb_nibbles(block + 1));
     }
 }
 

@@ -153,6 +153,7 @@ const struct uqff_matmul_kernel LEVEL(matmul_exact) = {
     .slack = UQFF_FLOAT_LANES * LINE * sizeof(float),
     .group_bytes = UQFF_FLOAT_LANES * TOKENS * sizeof(float),
     .tokens = TOKENS,
+    .fewest = TOKENS,
     .results = 1 + WAITING,
     .place = place,
     .pack = pack,

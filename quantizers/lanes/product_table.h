@@ -17,6 +17,7 @@
         .panel_bytes = PANEL_BYTES(block_, group, minimum, WIDE(has_sign)),                        \
         .group_bytes = UQFF_PLACED_BYTES(block_, group, OFFSET(offset), minimum, WIDE(has_sign)),  \
         .tokens = 4,                                                                               \
+        .fewest = 3,                                                                               \
         .results = 1,                                                                              \
         .place = uqff_place_codes,                                                                 \
         .pack = LEVEL(pack_##name),                                                                \

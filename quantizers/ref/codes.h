@@ -19,8 +19,8 @@ struct uqff_codes {
     int8_t code[256];
 };
 
-/* The sixteen values of MXFP4, doubled. */
-extern const int8_t uqff_mxfp4_values[16];
+/* The sixteen values of MXFP4, doubled; and made positive, as some kernels need them. */
+extern const int8_t uqff_mxfp4_values[16], uqff_mxfp4_plus_12[16];
 
 /* What they are multiplied by in return, 2^(e - 128): below 2^-126 it is subnormal, so the bit
  * stands in the fraction. */

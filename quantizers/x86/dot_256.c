@@ -39,13 +39,6 @@ LANE __m256i sixteen_words(const uint64_t s[2], int group) {
     return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
 }
 
-/* Four sums of v in order 0, 0, 1, 1 become one: the pairs of a are lane 0, those of b lane 1. */
-LANE __m128i two_totals(__m256i a, __m256i b) {
-    __m256i pairs = _mm256_hadd_epi32(a, b);
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    return _mm_hadd_epi32(four, four);
-}
-
 /* Σ scale * Σ code * x, in eight parts. x: the codes of a block of Q8_K, then its sums. */
 LANE __m256i scaled_sums(uint32_t type, const unsigned char *w, const unsigned char *x,
                          const struct group_scales *scales) {
@@ -81,34 +74,72 @@ LANE __m256i scaled_sums(uint32_t type, const unsigned char *w, const unsigned c
     return total;
 }
 
-LANE float dot_256(uint32_t type, const unsigned char *w, const unsigned char *x, size_t n) {
+/* The floats of up to eight blocks: of all at once, or one by one. */
+LANE __m256 scales_at(const unsigned char *w, size_t bytes, size_t count) {
+    if (count == UQFF_BLOCK_LANES) {
+        return eight_f16(w, bytes);
+    }
+    float d[UQFF_BLOCK_LANES] = {0};
+    for (size_t b = 0; b < count; b++) {
+        d[b] = get_f16(w + b * bytes);
+    }
+    return _mm256_loadu_ps(d);
+}
+
+LANE __m256 activation_scales(const unsigned char *x, size_t count) {
+    if (count == UQFF_BLOCK_LANES) {
+        return eight_f32(x, 292);
+    }
+    float d[UQFF_BLOCK_LANES] = {0};
+    for (size_t b = 0; b < count; b++) {
+        d[b] = bits_float(uqff_load_le32(x + 292 * b));
+    }
+    return _mm256_loadu_ps(d);
+}
+
+/* Up to eight blocks, one for each lane. */
+LANE __m256 eight_blocks(uint32_t type, const unsigned char *w, const unsigned char *x,
+                         size_t count, __m256 sum) {
     const size_t bytes = block_bytes_of(type);
-    float lanes[UQFF_BLOCK_LANES] = {0};
-    for (size_t b = 0; b < n / 256; b++, w += bytes, x += 292) {
+    __m256i total[UQFF_BLOCK_LANES], minima[UQFF_BLOCK_LANES];
+    for (size_t b = count; b < UQFF_BLOCK_LANES; b++) {
+        total[b] = minima[b] = _mm256_setzero_si256();
+    }
+    for (size_t b = 0; b < count; b++) {
+        const unsigned char *codes = x + 292 * b + 4;
         struct group_scales scales = {{0}, {0}};
         if (group_of(type) != 256) {
-            scales = scales_256(type, w);
+            scales = scales_256(type, w + b * bytes);
         }
-        __m128 dx = _mm_set_ss(bits_float(uqff_load_le32(x)));
-        __m256i total = scaled_sums(type, w, x + 4, &scales);
-        __m128 lane = _mm_load_ss(&lanes[b % UQFF_BLOCK_LANES]);
+        total[b] = scaled_sums(type, w + b * bytes, codes, &scales);
         if (has_minimum(type)) {
-            /* d and dmin stand side by side in all these types. */
-            __m128 d = _mm_cvtph_ps(four_bytes(w + d_place_of(type)));
-            __m256i of_x = _mm256_loadu_si256((const __m256i *)(x + 260));
-            __m256i minima = _mm256_madd_epi16(of_x, sixteen_words(scales.m, group_of(type)));
-            __m128 sums = _mm_cvtepi32_ps(two_totals(total, minima));
-            __m128 scale = _mm_mul_ps(d, _mm_moveldup_ps(dx));
-            lane = _mm_fmadd_ss(scale, sums, lane);
-            lane = _mm_fnmadd_ss(_mm_movehdup_ps(scale), _mm_movehdup_ps(sums), lane);
-        } else {
-            __m128 sums = _mm_cvtepi32_ps(two_totals(total, total));
-            __m128 d = _mm_set_ss(get_f16(w + d_place_of(type)));
-            lane = _mm_fmadd_ss(_mm_mul_ss(d, dx), sums, lane);
+            __m256i of_x = _mm256_loadu_si256((const __m256i *)(codes + 256));
+            minima[b] = _mm256_madd_epi16(of_x, sixteen_words(scales.m, group_of(type)));
         }
-        _mm_store_ss(&lanes[b % UQFF_BLOCK_LANES], lane);
     }
-    return fold_8(_mm256_loadu_ps(lanes));
+    const unsigned char *d = w + d_place_of(type);
+    __m256 dx = activation_scales(x, count);
+    __m256 scale = _mm256_mul_ps(scales_at(d, bytes, count), dx);
+    __m256 new_sum = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(eight_totals(total)), sum);
+    if (has_minimum(type)) {
+        scale = _mm256_mul_ps(scales_at(d + 2, bytes, count), dx);
+        new_sum = _mm256_fnmadd_ps(scale, _mm256_cvtepi32_ps(eight_totals(minima)), new_sum);
+    }
+    return count == UQFF_BLOCK_LANES ? new_sum : first_lanes(count, new_sum, sum);
+}
+
+LANE float dot_256(uint32_t type, const unsigned char *w, const unsigned char *x, size_t n) {
+    const size_t bytes = block_bytes_of(type);
+    size_t blocks = n / 256;
+    __m256 sum = _mm256_setzero_ps();
+    while (blocks > 0) {
+        size_t count = blocks < UQFF_BLOCK_LANES ? blocks : UQFF_BLOCK_LANES;
+        sum = eight_blocks(type, w, x, count, sum);
+        w += count * bytes;
+        x += count * 292;
+        blocks -= count;
+    }
+    return fold_8(sum);
 }
 
 #define DOT(name, TYPE)                                                                            \

@@ -8,119 +8,143 @@
 #include "lanes/codes.h"
 #include "lanes/dot.h"
 
-/* ---- integers ------------------------------------------------------------------------------- */
+/* ---- nibbles -------------------------------------------------------------------------------- */
 
-/* Eight sums of four products each. */
-LANE __m256i block_sums(uint32_t type, const unsigned char *w, const unsigned char *x) {
-    __m256i q = codes_32(type, w);
-    __m256i v = _mm256_loadu_si256((const __m256i *)x);
-    if (has_signed_codes(type)) {
-        /* |q| times x with the sign of q: two such products are below 2 * 128 * 127, a word. */
-        return word_pairs(pair_sums(_mm256_abs_epi8(q), _mm256_sign_epi8(v, q)));
+/* Codes or activations of two blocks: values 0..15 of both, and values 16..31, each with those of
+ * the first block in its lower half. */
+struct two_blocks {
+    __m256i first, second;
+};
+
+LANE __m256i both(const unsigned char *a, const unsigned char *b) {
+    __m128i low = _mm_loadu_si128((const __m128i *)a);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128((const __m128i *)b),
+                                   1);
+}
+
+LANE size_t place_of_nibbles(uint32_t type) {
+    switch (type) {
+    case UQFF_TYPE_MXFP4:
+        return 1;
+    case UQFF_TYPE_Q4_1:
+        return 4;
+    case UQFF_TYPE_Q5_0:
+        return 6;
+    case UQFF_TYPE_Q5_1:
+        return 8;
+    default:
+        return 2;
     }
-    __m256i sums = pair_sums(q, v);
+}
+
+/* 16 in each byte whose bit is set: of the bytes of two words, 0 and 1 or 2 and 3. */
+LANE __m256i fifth_bits(__m256i words, bool second) {
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    const long long low = second ? 0x0202020202020202 : 0;
+    const __m256i spread =
+        _mm256_setr_epi64x(low, low + 0x0101010101010101, low, low + 0x0101010101010101);
+    __m256i v = _mm256_and_si256(_mm256_shuffle_epi8(words, spread), bit);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(v, bit), _mm256_set1_epi8(0x10));
+}
+
+LANE struct two_blocks codes_of(uint32_t type, const unsigned char *a, const unsigned char *b) {
+    const __m256i low = _mm256_set1_epi8(0x0f);
+    const size_t place = place_of_nibbles(type);
+    __m256i v = both(a + place, b + place);
+    struct two_blocks q = {_mm256_and_si256(v, low),
+                           _mm256_and_si256(_mm256_srli_epi16(v, 4), low)};
+    if (type == UQFF_TYPE_Q5_0 || type == UQFF_TYPE_Q5_1) {
+        __m256i words =
+            _mm256_blend_epi32(_mm256_set1_epi32((int)uqff_load_le32(a + place - 4)),
+                               _mm256_set1_epi32((int)uqff_load_le32(b + place - 4)), 0xf0);
+        q.first = _mm256_or_si256(q.first, fifth_bits(words, false));
+        q.second = _mm256_or_si256(q.second, fifth_bits(words, true));
+    } else if (type == UQFF_TYPE_MXFP4) {
+        q.first = vb_lookup(uqff_mxfp4_plus_12, q.first);
+        q.second = vb_lookup(uqff_mxfp4_plus_12, q.second);
+    } else if (type == UQFF_TYPE_IQ4_NL) {
+        q.first = vb_lookup(uqff_iq4_values, q.first);
+        q.second = vb_lookup(uqff_iq4_values, q.second);
+    }
+    return q;
+}
+
+/* |q| times x with the sign of q. Two such products, of 128 and 127 at most, fit into a word. */
+LANE __m256i signed_sums(__m256i q, __m256i x) {
+    return word_pairs(pair_sums(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q)));
+}
+
+/* In each half four sums of eight products of a block. */
+LANE __m256i sums_of_two(uint32_t type, const unsigned char *a, const unsigned char *b,
+                         const unsigned char *x_a, const unsigned char *x_b) {
+    struct two_blocks q = codes_of(type, a, b);
+    struct two_blocks x = {both(x_a, x_b), both(x_a + 16, x_b + 16)};
+    if (has_signed_codes(type)) {
+        return _mm256_add_epi32(signed_sums(q.first, x.first), signed_sums(q.second, x.second));
+    }
+    __m256i sums = _mm256_add_epi16(pair_sums(q.first, x.first), pair_sums(q.second, x.second));
     if (offset_of(type)) {
-        __m256i offset = _mm256_set1_epi8((char)offset_of(type));
-        sums = _mm256_sub_epi16(sums, pair_sums(offset, v));
+        __m256i o = _mm256_set1_epi8((char)offset_of(type));
+        __m256i too_large = _mm256_add_epi16(pair_sums(o, x.first), pair_sums(o, x.second));
+        sums = _mm256_sub_epi16(sums, too_large);
     }
     return word_pairs(sums);
 }
 
-/* The sums of neighbours in a and in b, in each half those of a first. Where they fit into words,
- * packing is faster than the instruction for this. */
-LANE __m256i neighbours(__m256i a, __m256i b, bool words) {
-    return words ? word_pairs(_mm256_packs_epi32(a, b)) : _mm256_hadd_epi32(a, b);
+/* The sums of neighbours in a and in b, in each half those of a first. Eight products of 31 * 127
+ * fit into words, and then packing is faster than the instruction for this. */
+LANE __m256i neighbours(uint32_t type, __m256i a, __m256i b) {
+    return has_signed_codes(type) ? _mm256_hadd_epi32(a, b) : word_pairs(_mm256_packs_epi32(a, b));
 }
 
-/* The integers of eight blocks in order. */
-LANE __m256i eight_sums(uint32_t type, const unsigned char *w, const unsigned char *x,
-                        size_t x_bytes, size_t x_codes) {
+/* ---- eight blocks --------------------------------------------------------------------------- */
+
+/* The integers of eight blocks; x: the codes of the first block of activations. */
+LANE __m256i eight_integers(uint32_t type, const unsigned char *w, const unsigned char *x,
+                            size_t x_bytes) {
     const size_t w_bytes = block_bytes_of(type);
-    __m256i four[2];
-    for (int h = 0; h < 2; h++) {
-        __m256i pair[2];
-        for (int k = 0; k < 2; k++) {
-            __m256i a = block_sums(type, w, x + x_codes);
-            __m256i b = block_sums(type, w + w_bytes, x + x_bytes + x_codes);
-            /* At most eight products of 31 * 127 meet before the last step. */
-            pair[k] = neighbours(a, b, !has_signed_codes(type));
-            w += 2 * w_bytes;
-            x += 2 * x_bytes;
+    if (type == UQFF_TYPE_Q8_0 || type == UQFF_TYPE_Q8_1) {
+        __m256i sums[8];
+        for (size_t b = 0; b < 8; b++) {
+            __m256i v = _mm256_loadu_si256((const __m256i *)(x + b * x_bytes));
+            sums[b] = signed_sums(codes_32(type, w + b * w_bytes), v);
         }
-        four[h] = neighbours(pair[0], pair[1], !has_signed_codes(type));
+        return eight_totals(sums);
     }
-    return _mm256_add_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
-                            _mm256_permute2x128_si256(four[0], four[1], 0x31));
+    __m256i sums[4]; /* of blocks b and b + 4 */
+    for (size_t b = 0; b < 4; b++) {
+        sums[b] = sums_of_two(type, w + b * w_bytes, w + (b + 4) * w_bytes, x + b * x_bytes,
+                              x + (b + 4) * x_bytes);
+    }
+    return _mm256_hadd_epi32(neighbours(type, sums[0], sums[1]),
+                             neighbours(type, sums[2], sums[3]));
 }
 
-/* ---- scales --------------------------------------------------------------------------------- */
-
-/* Four bytes at the start of each of eight blocks. */
-LANE __m256i eight_words(const unsigned char *p, size_t stride) {
-    __m128i v[8];
-    for (size_t k = 0; k < 8; k++) {
-        v[k] = four_bytes(p + k * stride);
-    }
-    __m128i low =
-        _mm_unpacklo_epi64(_mm_unpacklo_epi32(v[0], v[1]), _mm_unpacklo_epi32(v[2], v[3]));
-    __m128i high =
-        _mm_unpacklo_epi64(_mm_unpacklo_epi32(v[4], v[5]), _mm_unpacklo_epi32(v[6], v[7]));
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
-}
-
-/* Two bytes at the start of each, as f16. */
-LANE __m256 eight_f16(const unsigned char *p, size_t stride) {
-    __m128i v[8];
-    for (size_t k = 0; k < 8; k++) {
-        v[k] = four_bytes(p + k * stride);
-    }
-    for (int k = 0; k < 8; k += 2) {
-        v[k] = _mm_unpacklo_epi16(v[k], v[k + 1]);
-    }
-    __m128i low = _mm_unpacklo_epi32(v[0], v[2]);
-    __m128i high = _mm_unpacklo_epi32(v[4], v[6]);
-    return _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high));
-}
-
-struct two_floats {
-    __m256 first, second;
-};
-
-/* Two f16 at the start of each. */
-LANE struct two_floats eight_f16_twice(const unsigned char *p, size_t stride) {
-    __m256i words = eight_words(p, stride);
-    __m256i first = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
-    __m256i second = _mm256_srli_epi32(words, 16);
-    __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32(first, second), 0xd8);
-    return (struct two_floats){_mm256_cvtph_ps(_mm256_castsi256_si128(both)),
-                               _mm256_cvtph_ps(_mm256_extracti128_si256(both, 1))};
-}
-
-/* mxfp4_half_scale of the first byte of each. */
+/* mxfp4_half_scale of the first byte of each of eight blocks. */
 LANE __m256 eight_half_scales(const unsigned char *p, size_t stride) {
-    __m256i e = _mm256_and_si256(eight_words(p, stride), _mm256_set1_epi32(0xff));
+    __m256i e = _mm256_cvtepu16_epi32(eight_words(p, stride));
+    e = _mm256_and_si256(e, _mm256_set1_epi32(0xff));
     __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
     __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
     __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e);
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, small));
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
-
 LANE __m256 eight_blocks(uint32_t type, const unsigned char *w, const unsigned char *x,
                          __m256 sum) {
     const size_t w_bytes = block_bytes_of(type);
     if (has_minimum(type)) { /* against Q8_1 */
-        __m256 sums = _mm256_cvtepi32_ps(eight_sums(type, w, x, 36, 4));
-        struct two_floats of_w = eight_f16_twice(w, w_bytes);
-        struct two_floats of_x = eight_f16_twice(x, 36);
-        sum = _mm256_fmadd_ps(_mm256_mul_ps(of_w.first, of_x.first), sums, sum);
-        return _mm256_fmadd_ps(of_w.second, of_x.second, sum);
+        __m256 sums = _mm256_cvtepi32_ps(eight_integers(type, w, x + 4, 36));
+        __m256 scale = _mm256_mul_ps(eight_f16(w, w_bytes), eight_f16(x, 36));
+        sum = _mm256_fmadd_ps(scale, sums, sum);
+        return _mm256_fmadd_ps(eight_f16(w + 2, w_bytes), eight_f16(x + 2, 36), sum);
     }
-    __m256 sums = _mm256_cvtepi32_ps(eight_sums(type, w, x, 34, 2));
+    __m256 sums = _mm256_cvtepi32_ps(eight_integers(type, w, x + 2, 34));
     __m256 dw = type == UQFF_TYPE_MXFP4 ? eight_half_scales(w, w_bytes) : eight_f16(w, w_bytes);
     return _mm256_fmadd_ps(_mm256_mul_ps(dw, eight_f16(x, 34)), sums, sum);
 }
+
+/* ---- rows ----------------------------------------------------------------------------------- */
 
 LANE float dot_32(uint32_t type, const unsigned char *w, const unsigned char *x, size_t n) {
     const size_t w_bytes = block_bytes_of(type);
@@ -135,10 +159,7 @@ LANE float dot_32(uint32_t type, const unsigned char *w, const unsigned char *x,
         unsigned char last_w[8 * 36] = {0}, last_x[8 * 36] = {0};
         memcpy(last_w, w, blocks * w_bytes);
         memcpy(last_x, x, blocks * x_bytes);
-        __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-        __m256i live = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)blocks), lane);
-        sum = _mm256_blendv_ps(sum, eight_blocks(type, last_w, last_x, sum),
-                               _mm256_castsi256_ps(live));
+        sum = first_lanes(blocks, eight_blocks(type, last_w, last_x, sum), sum);
     }
     return fold_8(sum);
 }

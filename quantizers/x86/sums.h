@@ -20,9 +20,64 @@ LANE __m256i word_pairs(__m256i v) {
     return _mm256_madd_epi16(v, _mm256_set1_epi16(1));
 }
 
-LANE __m128i four_bytes(const unsigned char *p) {
-    return _mm_cvtsi32_si128((int)uqff_load_le32(p));
+/* The sums of eight vectors each. */
+LANE __m256i eight_totals(const __m256i v[8]) {
+    /* In both halves: 0, 0, 1, 1, and so on, then 0, 1, 2, 3. */
+    __m256i low = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+    __m256i high = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
+                            _mm256_permute2x128_si256(low, high, 0x31));
 }
+
+/* ---- fields of eight blocks ----------------------------------------------------------------- */
+
+/* Two bytes from each of eight places, `stride` apart, which is at least 16. Each is loaded so that
+ * it comes to its place in the vector; that reaches to 2 bytes behind the last, and not before the
+ * first. */
+LANE __m128i eight_words(const unsigned char *p, size_t stride) {
+    __m128i v = _mm_insert_epi16(_mm_setzero_si128(), uqff_load_le16(p), 0);
+#define PUT(k)                                                                                     \
+    v = _mm_blend_epi16(v, _mm_loadu_si128((const __m128i *)(p + k * stride - 2 * k)), 1 << k)
+    PUT(1);
+    PUT(2);
+    PUT(3);
+    PUT(4);
+    PUT(5);
+    PUT(6);
+    PUT(7);
+#undef PUT
+    return v;
+}
+
+LANE __m256 eight_f16(const unsigned char *p, size_t stride) {
+    return _mm256_cvtph_ps(eight_words(p, stride));
+}
+
+/* Four bytes from each, as floats. */
+LANE __m256 eight_f32(const unsigned char *p, size_t stride) {
+    __m256 v = _mm256_castsi256_ps(_mm256_set1_epi32((int)uqff_load_le32(p)));
+#define PUT(k)                                                                                     \
+    v = _mm256_blend_ps(v, _mm256_loadu_ps((const float *)(const void *)(p + k * stride - 4 * k)), \
+                        1 << k)
+    PUT(1);
+    PUT(2);
+    PUT(3);
+    PUT(4);
+    PUT(5);
+    PUT(6);
+    PUT(7);
+#undef PUT
+    return v;
+}
+
+/* The first `count` lanes of a, the others of b. */
+LANE __m256 first_lanes(size_t count, __m256 a, __m256 b) {
+    __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i live = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), lane);
+    return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(live));
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
 
 /* NaNs made one, see uqff_one_nan. */
 LANE __m256 one_nan(__m256 v) {

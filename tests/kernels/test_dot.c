@@ -87,6 +87,16 @@ static uint32_t bits_of(float v) {
     return bits;
 }
 
+/* Activations as uqff_dot takes them. */
+static void encode_activations(uint32_t type, const float *floats, void *x, size_t n) {
+    struct uqff_error err;
+    if (type == UQFF_TYPE_F32) {
+        memcpy(x, floats, n * sizeof *floats);
+    } else {
+        must(uqff_quantize_row(type, floats, x, n, NULL, &err), &err);
+    }
+}
+
 static float dot(uint32_t type, const void *w, uint32_t activations, const void *x, size_t n) {
     float out;
     struct uqff_error err;
@@ -141,7 +151,11 @@ static void check_against_doubles(const struct recipe *recipe, uint32_t type, co
     static float decoded_w[MAX_COLUMNS], decoded_x[MAX_COLUMNS];
     struct uqff_error err;
     must(uqff_dequantize_row(type, w, decoded_w, n, &err), &err);
-    must(uqff_dequantize_row(activations, x, decoded_x, n, &err), &err);
+    if (activations == UQFF_TYPE_F32) {
+        memcpy(decoded_x, x, n * sizeof decoded_x[0]);
+    } else {
+        must(uqff_dequantize_row(activations, x, decoded_x, n, &err), &err);
+    }
     double sum = 0.0, size = 0.0, largest = 0.0, size_of_x = 0.0, largest_x = 0.0;
     for (size_t k = 0; k < n; k++) {
         double product = (double)decoded_w[k] * (double)decoded_x[k];
@@ -168,7 +182,6 @@ static void check_against_doubles(const struct recipe *recipe, uint32_t type, co
 static void check_dot(const struct recipe *recipe, uint32_t type, uint32_t activations, size_t n) {
     struct random r = random_from(recipe->seed);
     bool at_end = recipe->variant & 1;
-    struct uqff_error err;
     size_t w_size = row_bytes(type, n);
     size_t x_size = row_bytes(activations, n);
     size_t unit = activations == UQFF_TYPE_F32 ? 4 : 1;
@@ -179,7 +192,7 @@ static void check_dot(const struct recipe *recipe, uint32_t type, uint32_t activ
     use_level(UQFF_CPU_REF);
     make_weights(recipe, &r, type, n, w);
     fill_floats(recipe->activations, &r, floats, n);
-    must(uqff_quantize_row(activations, floats, x, n, NULL, &err), &err);
+    encode_activations(activations, floats, x, n);
     float expected = dot(type, w, activations, x, n);
     if (recipe->weights) {
         check_against_doubles(recipe, type, w, activations, x, n, expected);
@@ -247,10 +260,9 @@ static void check_matmul(const struct recipe *recipe, enum uqff_cpu_level level,
     uqff_matmul_run(&plan, w + middle_row * w_bytes, s.rows - middle_row, prepared,
                     out + middle_row, out_stride, scratch);
 
-    static unsigned char row_of_x[MAX_COLUMNS * 8];
+    _Alignas(float) static unsigned char row_of_x[MAX_COLUMNS * 8];
     for (size_t t = 0; t < s.tokens; t++) {
-        must(uqff_quantize_row(activations, x + t * x_stride, row_of_x, s.columns, NULL, &err),
-             &err);
+        encode_activations(activations, x + t * x_stride, row_of_x, s.columns);
         for (size_t row = 0; row < s.rows; row++) {
             /* One of the two levels, by turns. */
             use_level((row + t) % 11 == 0 ? UQFF_CPU_REF : uqff_cpu_found());
@@ -325,11 +337,10 @@ static void sweep_matrices(const struct uqff_type_info *type, uint32_t activatio
 static void sweep_extremes(const struct uqff_type_info *type, uint32_t activations) {
     static const unsigned char ends[] = {0x00, 0x0f, 0xf0, 0xff, 0x7f, 0x80, 0x3f, 0xaa, 0x55};
     static float x[MAX_COLUMNS];
-    static unsigned char row_of_x[MAX_COLUMNS * 8];
+    _Alignas(float) static unsigned char row_of_x[MAX_COLUMNS * 8];
     size_t n = 9 * 256;
     size_t bytes = row_bytes(type->id, n);
     unsigned char *w = weight_memory.base;
-    struct uqff_error err;
     struct recipe recipe = {.weights = NULL, .activations = &fills[0]};
     for (size_t e = 0; e < sizeof ends; e++) {
         memset(w, ends[e], bytes);
@@ -338,7 +349,7 @@ static void sweep_extremes(const struct uqff_type_info *type, uint32_t activatio
                 x[k] = sign == 0 || (sign == 1 && k % 2) ? 1.0f : -1.0f;
             }
             use_level(UQFF_CPU_REF);
-            must(uqff_quantize_row(activations, x, row_of_x, n, NULL, &err), &err);
+            encode_activations(activations, x, row_of_x, n);
             float expected = dot(type->id, w, activations, row_of_x, n);
             use_level(uqff_cpu_found());
             float found = dot(type->id, w, activations, row_of_x, n);

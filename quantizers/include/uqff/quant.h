@@ -162,10 +162,9 @@ UQFF_API enum uqff_code uqff_scan_scales(uint32_t type, const void *x, size_t n,
 UQFF_API uint32_t uqff_activation_type(uint32_t weight_type);
 
 /* *out = sum of weights[k] * activations[k] over n elements, a multiple of the block lengths.
- * weights: uqff_row_bytes(weight_type, n) bytes. activations: a row of activation_type, which is F32
- * or uqff_activation_type(weight_type), as uqff_quantize_row writes it. Only float32 activations need
- * alignment, that of floats. UQFF_E_TYPE when the types do not meet, UQFF_E_SHAPE when n does not
- * fit. Any thread. */
+ * weights: uqff_row_bytes(weight_type, n) bytes. activations: n floats if activation_type is F32, else
+ * a row of uqff_activation_type(weight_type) that uqff_quantize_row wrote. Only floats need alignment.
+ * UQFF_E_TYPE when the types do not meet, UQFF_E_SHAPE when n does not fit. Any thread. */
 UQFF_API enum uqff_code uqff_dot(uint32_t weight_type, const void *weights,
                                  uint32_t activation_type, const void *activations, size_t n,
                                  float *out, struct uqff_error *err) UQFF_MUST_CHECK;
@@ -197,7 +196,7 @@ UQFF_API enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activati
  * holds all plan->tokens rows, finite; `activations` is plan->activation_bytes bytes, without
  * alignment, which must stay where they are. Threads may prepare different tokens of the same
  * activations at once. What is prepared serves every plan of the same types, columns, tokens and
- * level, so once for several matrices. */
+ * level, so once for several matrices; float32 activations serve weights of every type. */
 UQFF_API void uqff_matmul_prepare(const struct uqff_matmul *plan, const float *x, size_t x_stride,
                                   size_t first, size_t count, void *activations);
 
