@@ -140,7 +140,7 @@ UQFF_API enum uqff_code uqff_scan_scales(uint32_t type, const void *x, size_t n,
                                          struct uqff_scale_range *out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- dot and matrix kernels ---------------------------------------------------------------------- */
+/* ---- dot and matrix kernels ------------------------------------------------------------------- */
 
 /* Products of rows of weights, as they stand in a file, with rows of activations. Every result is
  * defined to the last bit by spec/kernels.md: it does not depend on the level, the compiler, the
@@ -151,20 +151,21 @@ UQFF_API enum uqff_code uqff_scan_scales(uint32_t type, const void *x, size_t n,
  * A product is taken in one of two ways:
  *  - of blocks: activations are encoded as the type that uqff_activation_type names, and codes are
  *    multiplied as integers;
- *  - exactly: activations stay float32, and weights are decoded to float32. This is the only way for
- *    F32, F16, BF16 and the other plain types, and possible for every type that can be decoded. */
+ *  - exactly: activations stay float32, and weights are decoded to float32. This is the only way
+ *    for F32, F16, BF16 and other plain types, and possible for every type that can be decoded. */
 
 #define UQFF_NO_TYPE UINT32_MAX
 
-/* The type of activations that meet weights of a type: Q8_0, Q8_1 or Q8_K for block types, paired as
- * in ggml; F32 for types that are only multiplied exactly; UQFF_NO_TYPE for a type that cannot stand
- * for weights. */
+/* The type of activations that meet weights of a type: Q8_0, Q8_1 or Q8_K for block types,
+ * paired as in ggml; F32 for types that are only multiplied exactly; UQFF_NO_TYPE for a type
+ * that cannot stand for weights. */
 UQFF_API uint32_t uqff_activation_type(uint32_t weight_type);
 
 /* *out = sum of weights[k] * activations[k] over n elements, a multiple of the block lengths.
- * weights: uqff_row_bytes(weight_type, n) bytes. activations: n floats if activation_type is F32, else
- * a row of uqff_activation_type(weight_type) that uqff_quantize_row wrote. Only floats need alignment.
- * UQFF_E_TYPE when the types do not meet, UQFF_E_SHAPE when n does not fit. Any thread. */
+ * weights: uqff_row_bytes(weight_type, n) bytes. activations: n floats if activation_type is
+ * F32, else a row of uqff_activation_type(weight_type) that uqff_quantize_row wrote. Only floats
+ * need alignment. UQFF_E_TYPE when the types do not meet, UQFF_E_SHAPE when n does not fit. Any
+ * thread. */
 UQFF_API enum uqff_code uqff_dot(uint32_t weight_type, const void *weights,
                                  uint32_t activation_type, const void *activations, size_t n,
                                  float *out, struct uqff_error *err) UQFF_MUST_CHECK;
@@ -172,8 +173,8 @@ UQFF_API enum uqff_code uqff_dot(uint32_t weight_type, const void *weights,
 struct uqff_products;
 
 /* How matrices of one shape are multiplied: out[t][r] = sum over c of weights[r][c] *
- * activations[t][c]. A plain value: it owns nothing, may be copied, and serves any number of threads.
- * It keeps the kernel level that was in use when it was made. */
+ * activations[t][c]. A plain value: it owns nothing, may be copied, and serves any number of
+ * threads. It keeps the kernel level that was in use when it was made. */
 struct uqff_matmul {
     uint32_t weight_type;
     uint32_t activation_type; /* F32: exactly */
@@ -200,10 +201,10 @@ UQFF_API enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activati
 UQFF_API void uqff_matmul_prepare(const struct uqff_matmul *plan, const float *x, size_t x_stride,
                                   size_t first, size_t count, void *activations);
 
-/* out[t * out_stride + r] for all tokens and `rows` rows of weights, which follow each other without
- * gaps. scratch: plan->scratch_bytes bytes, without alignment, for this call alone. To divide the
- * work, give each thread some of the rows, weights + r * plan->row_bytes and out + r; 16 rows or a
- * multiple of that at a time are fastest. */
+/* out[t * out_stride + r] for all tokens and `rows` rows of weights, which follow each other
+ * without gaps. scratch: plan->scratch_bytes bytes, without alignment, for this call alone. To
+ * divide the work, give each thread some of the rows, weights + r * plan->row_bytes and out + r;
+ * 16 rows or a multiple of that at a time are fastest. */
 UQFF_API void uqff_matmul_run(const struct uqff_matmul *plan, const void *weights, size_t rows,
                               const void *activations, float *out, size_t out_stride,
                               void *scratch);
