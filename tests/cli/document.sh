@@ -12,7 +12,7 @@ trap 'rm -f "$case" "$case.new"' EXIT
 # The paths are those that a reader in a clone would type.
 {
     echo "#data testdata"
-    awk '/^```console$/ {inside = 1; next} /^```$/ {if (inside) print "#block"; inside = 0} inside' "$document"
+    awk '/^```console$/ {inside = 1; next} /^```$/ {if (inside) print "#block"; inside = 0} inside && NF' "$document"
 } >"$case"
 [ "$(grep -c '^\$ ' "$case")" -gt 0 ] || {
     echo "$document: no examples"
