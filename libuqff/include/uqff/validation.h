@@ -1,6 +1,6 @@
 /*
  * validation: what quantization cost. Tokenizers, a reference transformer that runs a model from any
- * container, perplexity and divergence in the field's definitions, importance collection, gates and
+ * container, perplexity and divergence in the field's definitions, gates and
  * reports, and text generation.
  *
  * The numbers are the same on every machine: every sum has a stated order, parallel work is split by
@@ -184,41 +184,6 @@ UQFF_API enum uqff_code uqff_measure_against_file(const char *logits_path,
                                                   const struct uqff_measure_options *options,
                                                   struct uqff_measure *out,
                                                   struct uqff_error *err) UQFF_MUST_CHECK;
-
-/* ---- importance matrices ------------------------------------------------------------------------------------ */
-
-struct uqff_collect_options {
-    size_t context, chunks;
-    unsigned threads;
-    bool process_output; /* also collect for the output head */
-};
-struct uqff_importance; /* what was collected so far: may be merged, written, shown */
-UQFF_API enum uqff_code uqff_importance_collect(const struct uqff_model *model,
-                                                const uint32_t *tokens, size_t token_count,
-                                                uint32_t bos, bool add_bos, const char *dataset,
-                                                const struct uqff_collect_options *options,
-                                                const struct uqff_progress *progress,
-                                                struct uqff_importance **out,
-                                                struct uqff_error *err) UQFF_MUST_CHECK;
-/* Adds the sums of a file (GGUF form or .dat). `into` may be a collection made from a file alone. */
-UQFF_API enum uqff_code uqff_importance_open(const char *path, struct uqff_importance **out,
-                                             struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API enum uqff_code uqff_importance_merge(struct uqff_importance *into,
-                                              const struct uqff_importance *other,
-                                              struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API enum uqff_code uqff_importance_write(const struct uqff_importance *importance,
-                                              const char *path, bool as_dat, bool overwrite,
-                                              struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_importance_free(struct uqff_importance *importance);
-
-struct uqff_importance_stats {
-    const char *name;
-    double sum, min, max, mean, deviation, active, entropy, normalized_entropy, z_density, cosine;
-    uint64_t columns;
-};
-UQFF_API size_t uqff_importance_count(const struct uqff_importance *importance);
-UQFF_API void uqff_importance_stats(const struct uqff_importance *importance, size_t i,
-                                    struct uqff_importance_stats *out);
 
 /* ---- weights: what quantization cost, without running the model ----------------------------------------- */
 
