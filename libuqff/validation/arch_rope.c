@@ -137,6 +137,7 @@ enum uqff_code uqff_arch_stretch(const struct uqff_model *model, const struct ar
         .theta = as_float(config->rope_theta != 0 ? config->rope_theta : traits->theta),
         .local_theta =
             config->rope_local_theta != 0 ? config->rope_local_theta : traits->local_theta,
+        .type = "",
         .numbers = config->rope,
     };
     double *const reals[] = {
