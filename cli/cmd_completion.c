@@ -78,8 +78,7 @@ static void put_values(struct uqff_buffer *out, const struct option *option) {
     }
 }
 
-/* ---- bash
- * ------------------------------------------------------------------------------------------ */
+/* ---- bash ------------------------------------------------------------------------------------ */
 
 static void bash_word(struct uqff_buffer *out, const struct command *command,
                       const struct option *option, char letter) {
@@ -162,8 +161,7 @@ static void bash_script(struct uqff_buffer *out) {
                             "complete -o filenames -F _uqff uqff\n");
 }
 
-/* ---- zsh
- * ------------------------------------------------------------------------------------------- */
+/* ---- zsh ------------------------------------------------------------------------------------- */
 
 /* Text within '…[…]' of an _arguments specification. */
 static void zsh_text(struct uqff_buffer *out, const char *text) {
@@ -265,8 +263,7 @@ static void zsh_script(struct uqff_buffer *out) {
                             "fi\n");
 }
 
-/* ---- fish
- * ------------------------------------------------------------------------------------------ */
+/* ---- fish ------------------------------------------------------------------------------------ */
 
 /* Text within single quotes. */
 static void fish_text(struct uqff_buffer *out, const char *text) {

@@ -82,8 +82,7 @@ struct job {
     struct uqff_error *err;
 };
 
-/* ---- which files
- * ------------------------------------------------------------------------------------- */
+/* ---- which files ----------------------------------------------------------------------------- */
 
 static enum uqff_code add_directory(struct cli *cli, const char *path, unsigned depth,
                                     struct list *files, struct uqff_error *err) {
@@ -120,8 +119,7 @@ static enum uqff_code collect_files(struct cli *cli, struct list *files, struct 
     return code;
 }
 
-/* ---- names in a manifest
- * ------------------------------------------------------------------------------- */
+/* ---- names in a manifest --------------------------------------------------------------------- */
 
 /* The name of a file relative to the manifest's directory; *out stays NULL when it is not below it.
  */
@@ -148,8 +146,7 @@ static enum uqff_code relative_name(struct job *job, const char *path, const cha
     return code;
 }
 
-/* ---- one file
- * -------------------------------------------------------------------------------------------- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 static enum uqff_code hash_whole(struct job *job, struct uqff_source *source, const char *name,
                                  cJSON *object) {
@@ -223,8 +220,7 @@ static enum uqff_code hash_file(struct job *job, const char *path) {
     return code;
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static enum uqff_code choose_algorithms(struct job *job) {
     size_t chosen = 0;

@@ -85,7 +85,8 @@ static const char *const json[] = {
 static const struct example examples[] = {
     {"uqff run testdata/storyteller -p 'In a small village' -n 60", "Does the source work?"},
     {"uqff run storyteller.uqff#q4_k_m -p 'In a small village' -n 60", "And the quantization?"},
-    {"uqff run testdata/storyteller -p 'In a small village' --temp 0.8 --seed 7", "Something else:"},
+    {"uqff run testdata/storyteller -p 'In a small village' --temp 0.8 --seed 7",
+     "Something else:"},
     {0},
 };
 

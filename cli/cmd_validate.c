@@ -283,19 +283,37 @@ static enum uqff_code read_text(struct validation *v, const struct values *value
     return code;
 }
 
+/* The context of a logits file: the number behind its magic. */
+static enum uqff_code read_context(const char *path, uint64_t *out, struct uqff_error *err) {
+    struct uqff_source *source = NULL;
+    unsigned char header[12];
+    enum uqff_code code = uqff_source_open(path, &source, err);
+    if (code == UQFF_OK) {
+        code = uqff_source_read(source, 0, header, sizeof header, err);
+        *out = code == UQFF_OK ? uqff_load_le32(header + 8) : 0;
+    }
+    uqff_source_close(source);
+    return code;
+}
+
 static enum uqff_code measure(struct validation *v, const struct values *values,
                               const struct uqff_warner *warner, struct uqff_error *err) {
-    enum uqff_code code = values->text != NULL ? read_text(v, values, warner, err) : UQFF_OK;
+    v->context = values->context != 0 ? values->context : 512;
+    enum uqff_code code = values->text != NULL
+                              ? read_text(v, values, warner, err)
+                              : read_context(values->logits_base, &v->context, err);
     if (code != UQFF_OK) {
         return code;
     }
     struct uqff_measure *measures = uqff_arena_array(&v->cli->arena, v->count, sizeof *measures);
     code = measures == NULL ? uqff_fail_memory(err) : run_models(v, values, measures, err);
+    if (code == UQFF_E_ARGUMENT && values->text != NULL) {
+        uqff_error_prefix(err, "%s", values->text);
+    }
     if (code != UQFF_OK) {
         return code;
     }
     v->measured = true;
-    v->context = values->context != 0 ? values->context : 512;
     v->chunks = measures[0].chunks;
     v->stride = values->stride;
     v->exact = values->exact;
@@ -336,6 +354,7 @@ static enum uqff_code measure_or_compare(struct validation *v, const struct valu
         code = measure(v, values, warner, err);
         if (code == UQFF_E_UNSUPPORTED && v->base != NULL) {
             uqff_warn(warner, "%s; only its weights are compared", err->text);
+            v->context = 0;
             weights = true;
             code = UQFF_OK;
         }

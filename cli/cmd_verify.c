@@ -167,8 +167,7 @@ static void verify_one(struct cli *cli, const char *path, const struct uqff_veri
     }
 }
 
-/* ---- manifests
- * ------------------------------------------------------------------------------------------- */
+/* ---- manifests ------------------------------------------------------------------------------- */
 
 /* Opens a listed file and takes its digest; a failure to do so is a finding, not an error. */
 static enum uqff_code digest_entry(const char *path, const struct manifest_entry *entry,
@@ -249,8 +248,7 @@ static enum uqff_code verify_manifest(struct cli *cli, const char *path, cJSON *
     return UQFF_OK;
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static enum uqff_code verify_all(struct cli *cli, const struct values *values,
                                  const struct uqff_verify_options *how, cJSON *document,

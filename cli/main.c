@@ -18,8 +18,7 @@
 /* More threads than this is a slip of the finger, and would end in the threading library. */
 enum { MOST_THREADS = 1024 };
 
-/* ---- signals
- * ------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* Removes what is half written, then dies by the same signal, so that a caller sees the truth. */
 static void on_signal(int number) {
@@ -49,8 +48,7 @@ static void setup_signals(void) {
     }
 }
 
-/* ---- the environment
- * ------------------------------------------------------------------------------ */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 static enum uqff_code setup_kernels(struct uqff_error *err) {
     const char *name = getenv("UQFF_CPU");
@@ -71,8 +69,7 @@ static enum uqff_code setup_kernels(struct uqff_error *err) {
                      "UQFF_CPU: found '%.32s', expected ref, avx2 or neon", name);
 }
 
-/* ---- dispatch
- * -------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 static enum uqff_code print_short_help(const struct cli *cli, struct uqff_error *err) {
     struct uqff_buffer text = {0};

@@ -66,8 +66,7 @@ static enum uqff_code add_entry(struct reading *reading, const char *name, size_
     return UQFF_OK;
 }
 
-/* ---- SHA256SUMS
- * ------------------------------------------------------------------------------------- */
+/* ---- SHA256SUMS ------------------------------------------------------------------------------ */
 
 /* Undoes coreutils' escapes (\\ and \n, \r) in place; false when one is unknown. */
 static bool unescape(char *text, size_t *length) {
@@ -121,8 +120,7 @@ static enum uqff_code read_sums(struct reading *reading, char *text, size_t size
     return UQFF_OK;
 }
 
-/* ---- uqff.manifest/1
- * ---------------------------------------------------------------------------------- */
+/* ---- uqff.manifest/1 ------------------------------------------------------------------------- */
 
 static bool key_is(const struct uqff_json_event *event, const char *key) {
     return event->length == strlen(key) && memcmp(event->text, key, event->length) == 0;

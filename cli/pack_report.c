@@ -12,8 +12,7 @@ static const struct uqff_pack_variant *variant(const struct pack_report *report,
     return uqff_pack_plan_variant(report->plan, i);
 }
 
-/* ---- JSON
- * -------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void json_modules(const struct pack_report *report, cJSON *document) {
     cJSON *modules = json_array(document, "modules");
@@ -75,8 +74,7 @@ static enum uqff_code print_json(const struct pack_report *report, struct uqff_e
     return json_print(report->cli, document, err);
 }
 
-/* ---- the plan
- * ------------------------------------------------------------------------------------------ */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 /* "Q6_K", "Q5_0 !" for a fallback; under --verbose the reason behind it. */
 static void add_choice(const struct pack_report *report, struct table *table, size_t v, size_t m) {
@@ -142,8 +140,7 @@ static void print_fallbacks(const struct pack_report *report) {
     }
 }
 
-/* ---- what is made
- * ---------------------------------------------------------------------------------------- */
+/* ---- what is made ---------------------------------------------------------------------------- */
 
 static enum uqff_code print_variants(const struct pack_report *report, struct uqff_error *err) {
     struct table table = {0};

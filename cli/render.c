@@ -5,8 +5,7 @@
 
 #include "uqff/version.h"
 
-/* ---- text
- * ---------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void spaces(struct uqff_buffer *out, size_t n) {
     while (n-- > 0) {
@@ -88,8 +87,7 @@ struct renderer renderer_text(struct uqff_buffer *out, unsigned columns) {
                              .item = text_item};
 }
 
-/* ---- roff
- * ---------------------------------------------------------------------------------------- */
+/* ---- roff ------------------------------------------------------------------------------------ */
 
 /* Code point of the character at *text, which moves behind it. Help texts are valid UTF-8. */
 static uint32_t next_character(const char **text) {

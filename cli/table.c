@@ -123,8 +123,12 @@ enum uqff_code table_print(struct table *table, const struct cli *cli, unsigned 
     }
     put_spaces(indent);
     fputs_unlocked(style(cli, STYLE_BOLD), stdout);
+    size_t titled = table->column_count - 1;
+    while (titled > 0 && table->columns[titled].title[0] == '\0') {
+        titled--;
+    }
     for (size_t c = 0; c < table->column_count; c++) {
-        put_cell(table, c, table->column_count - 1, table->columns[c].title,
+        put_cell(table, c, titled, table->columns[c].title,
                  (unsigned)uqff_text_width(table->columns[c].title));
     }
     fputs_unlocked(style_end(cli), stdout);

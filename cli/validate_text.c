@@ -248,7 +248,7 @@ static enum uqff_code print_weights(const struct validation *v, const struct can
     weight_row(&table, columns, all, uqff_weights_total(weights));
     enum uqff_code code = table_print(&table, v->cli, 0, err);
     if (code == UQFF_OK && shown < count) {
-        printf("%zu that are nearer to their source are not shown; -v lists all\n", count - shown);
+        printf("… %zu more; -v lists all\n", count - shown);
     }
     return code;
 }

@@ -7,8 +7,7 @@
 #include "options.h"
 #include "output.h"
 
-/* ---- warnings: held back until it is known which way of opening counts
- * ------------------------------ */
+/* ---- warnings: held back until it is known which way of opening counts ----------------------- */
 
 static void collect(void *context, const char *text) {
     struct view *view = context;
@@ -26,8 +25,7 @@ static void tell_warnings(struct view *view) {
     view->warnings.count = 0;
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* The files of a reference, without asking for a complete model. */
 static enum uqff_code open_files(struct view *view, const char *path, struct uqff_error *err) {
@@ -129,8 +127,7 @@ static enum uqff_code open_any(struct view *view, struct uqff_error *err) {
     return UQFF_OK;
 }
 
-/* ---- listing
- * --------------------------------------------------------------------------------------- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 struct lister {
     struct view *view;

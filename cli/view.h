@@ -63,8 +63,7 @@ void view_close(struct view *view);
 /* "multi-quant uqff 1.2.0", "gguf 3", "safetensors" */
 const char *view_kind(const struct view *view, char out[64]);
 
-/* ---- what can be shown: as text, or as a member of a document
- * ---------------------------------------- */
+/* ---- what can be shown: as text, or as a member of a document -------------------------------- */
 
 enum uqff_code view_summary(struct view *view, cJSON *document,
                             struct uqff_error *err) UQFF_MUST_CHECK;

@@ -14,8 +14,7 @@ enum {
     SHOWN_BYTES = 32    /* so that the count behind them is not cut off */
 };
 
-/* ---- GGUF values
- * ------------------------------------------------------------------------------------- */
+/* ---- GGUF values ----------------------------------------------------------------------------- */
 
 /* Integers beyond 2^53 are not exact in most readers of JSON: they become strings. */
 #define EXACT_LIMIT (UINT64_C(1) << 53)
@@ -123,8 +122,7 @@ static void kind_text(char out[64], const struct uqff_gguf_value *value) {
     }
 }
 
-/* ---- rows
- * --------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void table_whole(struct table *table, const struct cli *cli, const void *bytes, size_t n) {
     if (!cli->verbose) {

@@ -8,8 +8,7 @@
 #include "output.h"
 #include "table.h"
 
-/* ---- how many tensors of which type
- * ---------------------------------------------------------------- */
+/* ---- how many tensors of which type ---------------------------------------------------------- */
 
 struct type_total {
     const char *type;
@@ -82,8 +81,7 @@ static enum uqff_code print_types(const struct view *view, struct uqff_error *er
     return table_print(&table, view->cli, 0, err);
 }
 
-/* ---- the model
- * -------------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static void print_line(const struct view *view, const char *name, const char *text) {
     printf("%s%-14s%s %s\n", style(view->cli, STYLE_BOLD), name, style_end(view->cli), text);
@@ -148,8 +146,7 @@ static void json_config(const struct view *view, cJSON *document) {
     json_null(document, "refusal");
 }
 
-/* ---- files and side files
- * ----------------------------------------------------------------------------- */
+/* ---- files and side files -------------------------------------------------------------------- */
 
 static void print_files(const struct view *view) {
     uint64_t bytes = 0;
@@ -212,8 +209,7 @@ static void print_variant_names(const struct view *view) {
     uqff_buffer_free(&text);
 }
 
-/* ---- summary
- * ------------------------------------------------------------------------------------------- */
+/* ---- summary --------------------------------------------------------------------------------- */
 
 static void json_summary(const struct view *view, cJSON *document) {
     const struct type_totals totals = total_types(view);
@@ -272,8 +268,7 @@ enum uqff_code view_summary(struct view *view, cJSON *document, struct uqff_erro
     return code;
 }
 
-/* ---- tensors
- * --------------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 /* The names of the variants that use a blob, separated by ", ". */
 static void variants_of(const struct view *view, size_t blob, struct uqff_buffer *out) {

@@ -148,8 +148,7 @@ static inline uint64_t gguf_load_count(const struct uqff_gguf *file, const unsig
     return file->version == 1 ? gguf_load32(file, p) : gguf_load64(file, p);
 }
 
-/* ---- kv.c, values.c, infos.c, layout.c, reader.c
- * ---------------------------------------------------- */
+/* ---- kv.c, values.c, infos.c, layout.c, reader.c --------------------------------------------- */
 
 /* Bytes of one element of a fixed-size kind; 0 for strings and arrays. */
 unsigned uqff_gguf_kind_bytes(enum uqff_gguf_kind kind);

@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-/* ---- counting the keys --------------------------------------------------------------------- */
+/* ---- counting the keys ----------------------------------------------------------------------- */
 
 /* Bytes of the section from `at` on; `at` past the size means that an entry was cut. */
 struct section {
@@ -67,7 +67,7 @@ static enum uqff_code count_keys(const void *bytes, size_t size, const char *whe
     return UQFF_OK;
 }
 
-/* ---- a file around them -------------------------------------------------------------------- */
+/* ---- a file around them ---------------------------------------------------------------------- */
 
 enum { PREAMBLE = 24 };
 

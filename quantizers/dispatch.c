@@ -57,7 +57,7 @@ const struct uqff_kernels uqff_kernels_ref = {
     .products = &uqff_products_ref,
 };
 
-/* ---- level in use --------------------------------------------------------------------------- */
+/* ---- level in use ---------------------------------------------------------------------------- */
 
 /* The table of each level; NULL where this build has none. */
 static const struct uqff_kernels *const tables[UQFF_CPU_NEON + 1] = {
@@ -121,7 +121,7 @@ const struct uqff_products *uqff_products_in_use(void) {
     return over && over->products ? over->products : &uqff_products_ref;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* Checks that n elements of the type are whole blocks and that it has what `flag` says. */
 static enum uqff_code check(uint32_t type, size_t n, unsigned flag, const char *what,

@@ -41,7 +41,7 @@ static size_t panel_bytes(const struct uqff_matmul *plan, const struct uqff_matm
     return blocks_of(plan, kernel) * kernel->panel_bytes + kernel->slack;
 }
 
-/* ---- plan ----------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activation_type, size_t columns,
                                 size_t tokens, struct uqff_matmul *plan, struct uqff_error *err) {
@@ -83,7 +83,7 @@ enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activation_type, 
     return UQFF_OK;
 }
 
-/* ---- activations ---------------------------------------------------------------------------- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 static void place_token(const struct uqff_matmul *plan, const struct uqff_matmul_kernel *kernel,
                         const float *x, size_t token, unsigned char *activations) {
@@ -142,7 +142,7 @@ void uqff_matmul_prepare(const struct uqff_matmul *plan, const float *x, size_t 
     }
 }
 
-/* ---- run ------------------------------------------------------------------------------------ */
+/* ---- run ------------------------------------------------------------------------------------- */
 
 /* Row by row. A row of weights is read from memory once and meets all tokens. */
 static void run_rows(const struct uqff_matmul *plan, const unsigned char *weights, size_t rows,

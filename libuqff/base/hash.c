@@ -55,7 +55,7 @@ bool uqff_digest_equal(const struct uqff_digest *a, const struct uqff_digest *b)
     return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
-/* ---- message digests ---- */
+/* ---- message digests ------------------------------------------------------------------------- */
 
 struct uqff_sha {
     EVP_MD_CTX *context;

@@ -81,7 +81,7 @@ void uqff_json_close(struct uqff_json *json) {
     uqff_free(json);
 }
 
-/* ---- failing ---- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 /* Keeps the failure, for it is given again to every later call. */
 static enum uqff_code keep(struct uqff_json *json, struct uqff_error *err) {
@@ -123,7 +123,7 @@ static enum uqff_code fail_at(struct uqff_json *json, enum uqff_code code, size_
     return keep(json, err);
 }
 
-/* ---- tokens ---- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 static void skip_white(struct uqff_json *json) {
     while (json->at < json->n) {
@@ -259,7 +259,7 @@ static bool read_literal(struct uqff_json *json, struct uqff_json_event *event) 
     return false;
 }
 
-/* ---- structure ---- */
+/* ---- structure ------------------------------------------------------------------------------- */
 
 static enum state after_value(const struct uqff_json *json) {
     return json->depth == 0 ? WANT_NOTHING : WANT_COMMA_OR_END;
@@ -420,7 +420,7 @@ enum uqff_code uqff_json_next(struct uqff_json *json, struct uqff_json_event *ev
     return code;
 }
 
-/* ---- conveniences ---- */
+/* ---- conveniences ---------------------------------------------------------------------------- */
 
 enum uqff_code uqff_json_skip(struct uqff_json *json, const struct uqff_json_event *event,
                               struct uqff_error *err) {

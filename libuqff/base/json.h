@@ -5,7 +5,7 @@
 
 #include "uqff/base.h"
 
-/* ---- keys ---- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 /* A set of the digests of one object's keys. The digests themselves lie on one stack for all open
  * objects; an object that has many gets an index over its part of the stack. */
@@ -26,7 +26,7 @@ enum uqff_code uqff_json_keys_add(struct uqff_json_keys *keys, struct uqff_json_
                                   size_t first, uint64_t secret, const char *key, size_t n,
                                   bool *duplicate, struct uqff_error *err);
 
-/* ---- strings ---- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 enum uqff_json_fault {
     UQFF_JSON_FINE,

@@ -113,7 +113,7 @@ enum uqff_code uqff_grow(void **items, size_t *capacity, size_t needed, size_t s
     return UQFF_OK;
 }
 
-/* ---- arenas ---- */
+/* ---- arenas ---------------------------------------------------------------------------------- */
 
 struct uqff_arena_chunk {
     struct uqff_arena_chunk *next;

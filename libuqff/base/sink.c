@@ -12,7 +12,7 @@
 #include "base/os.h"
 #include "base/source.h"
 
-/* ---- temporary files that a signal handler may have to remove ---- */
+/* ---- temporary files that a signal handler may have to remove -------------------------------- */
 
 /* A slot goes FREE -> BUSY -> ARMED -> BUSY -> FREE. Only who moved it to BUSY touches the rest of
  * it, so a handler that claims an armed slot can use the name without a lock. */
@@ -58,7 +58,7 @@ void uqff_sink_remove_all_temporary(void) {
     errno = number;
 }
 
-/* ---- sinks ---- */
+/* ---- sinks ----------------------------------------------------------------------------------- */
 
 struct uqff_sink {
     char *path;

@@ -18,7 +18,7 @@ struct uqff_source {
     char *name;
 };
 
-/* ---- the interface ---- */
+/* ---- the interface --------------------------------------------------------------------------- */
 
 enum uqff_code uqff_source_new(const struct uqff_source_ops *ops, void *self, uint64_t size,
                                const char *name, struct uqff_source **out, struct uqff_error *err) {
@@ -104,7 +104,7 @@ enum uqff_code uqff_source_read_all(struct uqff_source *source, uint64_t limit, 
     return UQFF_OK;
 }
 
-/* ---- memory ---- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static enum uqff_code memory_read(void *self, uint64_t offset, void *out, size_t n,
                                   struct uqff_error *err) {
@@ -128,7 +128,7 @@ enum uqff_code uqff_source_memory(const void *bytes, size_t n, const char *name,
     return uqff_source_new(&ops, pointer.self, n, name, out, err);
 }
 
-/* ---- files ---- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 struct file {
     int fd;

@@ -15,7 +15,7 @@ locale_t uqff_c_locale(void) {
     return locale;
 }
 
-/* ---- UTF-8 ---- */
+/* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 /*
  * 0xxxxxxx                              U+0000  - U+007F
@@ -91,7 +91,7 @@ size_t uqff_text_width(const char *text) {
     return width;
 }
 
-/* ---- printable text ---- */
+/* ---- printable text -------------------------------------------------------------------------- */
 
 /* Code points from U+0080 up that a terminal obeys, or that hide or reorder what stands beside
  * them. */
@@ -166,7 +166,7 @@ void uqff_printable_cut(char *out, size_t capacity, const void *bytes, size_t n)
     }
 }
 
-/* ---- nearest name ---- */
+/* ---- nearest name ---------------------------------------------------------------------------- */
 
 enum { LONGEST_WORD = 63 };
 
@@ -239,7 +239,7 @@ const char *uqff_nearest(const char *word, const char *const *names, size_t coun
     return nearest;
 }
 
-/* ---- sizes ---- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 void uqff_format_bytes(char out[16], uint64_t bytes) {
     static const char units[] = "KMGTPE";

@@ -161,7 +161,7 @@ out:
     return code;
 }
 
-/* ---- reading a side file ---- */
+/* ---- reading a side file --------------------------------------------------------------------- */
 
 static void *zlib_alloc(void *context, unsigned count, unsigned size) {
     (void)context;

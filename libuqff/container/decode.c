@@ -44,7 +44,7 @@ static float decode_e8m0(unsigned byte) {
     return byte == 255 ? NAN : ldexpf(1.0f, (int)byte - 127);
 }
 
-/* ---- one function a format: slab->rows rows to out ---- */
+/* ---- one function a format: slab->rows rows to out ------------------------------------------- */
 
 static enum uqff_code decode_blocks(const struct slab *slab, float *out, struct uqff_error *err) {
     uint32_t type = slab->blob->type;
@@ -113,7 +113,7 @@ static enum uqff_code decode_mxfp4(const struct slab *slab, float *out, struct u
     return UQFF_OK;
 }
 
-/* ---- formats whose rows lie on their own ---- */
+/* ---- formats whose rows lie on their own ----------------------------------------------------- */
 
 static uint64_t row_count(const struct uqff_module *module) {
     return module->weights / module->shape[module->rank - 1];
@@ -196,7 +196,7 @@ static enum uqff_code read_by_rows(const struct uqff_container *container, struc
     return code;
 }
 
-/* ---- formats over the whole tensor ---- */
+/* ---- formats over the whole tensor ----------------------------------------------------------- */
 
 typedef enum uqff_code decode_run(uint32_t type, const unsigned char *blocks, size_t count,
                                   float *out, struct uqff_error *err);

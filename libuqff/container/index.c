@@ -5,7 +5,7 @@
 
 #include "container/internal.h"
 
-/* ---- reading ---- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct index_parser {
     struct uqff_container *container;
@@ -453,7 +453,7 @@ out:
     return code;
 }
 
-/* ---- writing ---- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Modules of one type, linked in model order. */
 struct type_list {

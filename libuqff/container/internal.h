@@ -167,7 +167,7 @@ enum uqff_code uqff_container_shape(const struct uqff_entry *entry, const unsign
 enum uqff_code uqff_container_weights(const char *where, const char *entry, const uint64_t *shape,
                                       unsigned rank, uint64_t *weights, struct uqff_error *err);
 
-/* ---- reader.c, modules.c, index.c, digests.c ---- */
+/* ---- reader.c, modules.c, index.c, digests.c ------------------------------------------------- */
 
 struct uqff_container_shard {
     const char *path;
@@ -224,7 +224,7 @@ static inline const char *uqff_container_where(const struct uqff_container *cont
     return uqff_source_name(container->shards[shard].source);
 }
 
-/* ---- plan.c, layout.c ---- */
+/* ---- plan.c, layout.c ------------------------------------------------------------------------ */
 
 /* Order of classes inside a shard of a multi-quant file. */
 enum uqff_plan_class {

@@ -16,7 +16,7 @@ struct builder {
     bool has_unit;
 };
 
-/* ---- single entries ---- */
+/* ---- single entries -------------------------------------------------------------------------- */
 
 static enum uqff_code no_memory(const struct builder *b) {
     return uqff_fail_memory(b->err);
@@ -149,7 +149,7 @@ static enum uqff_code set_bytes(const struct builder *b, struct uqff_plan_item *
     return code;
 }
 
-/* ---- shards of a multi-quant file ---- */
+/* ---- shards of a multi-quant file ------------------------------------------------------------ */
 
 /*
  * What an entry is reckoned to take, never less than it does:
@@ -414,7 +414,7 @@ enum uqff_code uqff_container_plan_multi(struct uqff_container_plan *plan,
     return code;
 }
 
-/* ---- shards of a plain file ---- */
+/* ---- shards of a plain file ------------------------------------------------------------------ */
 
 /* As mistral.rs streams tensors: one that would push the payload over the cap begins a new shard.
  */

@@ -135,7 +135,7 @@ out:
     return code;
 }
 
-/* ---- headers ---- */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 static unsigned header_alignment(const struct uqff_container_plan *plan) {
     return plan->multi ? plan->alignment : 8;

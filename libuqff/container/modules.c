@@ -119,7 +119,7 @@ static enum uqff_code sort_modules(struct assembly *a) {
     return UQFF_OK;
 }
 
-/* ---- handing out the entries ---- */
+/* ---- handing out the entries ----------------------------------------------------------------- */
 
 /* mistral.rs counts every name that begins with "<module>.weight" as the module's. */
 static bool claims_module(const struct assembly *a, const char *name) {
@@ -248,7 +248,7 @@ out:
     return code;
 }
 
-/* ---- putting a module together ---- */
+/* ---- putting a module together --------------------------------------------------------------- */
 
 struct module_parts {
     const struct part *weight, *bias, *shape;

@@ -24,7 +24,7 @@ uint64_t uqff_container_json_bytes(const char *text) {
     return n;
 }
 
-/* ---- metadata ---- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 static enum uqff_code make_metadata(struct uqff_container_plan *plan,
                                     const struct uqff_container_spec *spec,
@@ -61,7 +61,7 @@ static enum uqff_code make_metadata(struct uqff_container_plan *plan,
     return UQFF_OK;
 }
 
-/* ---- look-up ---- */
+/* ---- look-up --------------------------------------------------------------------------------- */
 
 static int compare_keys(enum uqff_plan_kind kind, size_t index, uint32_t type,
                         const struct uqff_plan_entry *entry) {
@@ -124,7 +124,7 @@ size_t uqff_container_plan_find(const struct uqff_container_plan *plan, enum uqf
     return UQFF_NONE;
 }
 
-/* ---- the plan ---- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_container_plan_new(const struct uqff_container_spec *spec,
                                        struct uqff_container_plan **out, struct uqff_error *err) {

@@ -54,7 +54,7 @@ enum uqff_code uqff_container_read_small(const struct uqff_container *container,
     return code;
 }
 
-/* ---- steps of opening ---- */
+/* ---- steps of opening ------------------------------------------------------------------------ */
 
 static enum uqff_code open_shards(struct uqff_container *container, const char *const *paths,
                                   struct uqff_source **sources, size_t count,
@@ -233,7 +233,7 @@ static enum uqff_code load_kind(struct uqff_container *container, const struct u
     return UQFF_OK;
 }
 
-/* ---- the one variant of a plain file ---- */
+/* ---- the one variant of a plain file --------------------------------------------------------- */
 
 /* The type that most blobs of the variant have: ties go to the lower id. */
 static uint32_t most_frequent_type(const struct uqff_container *container) {
@@ -282,7 +282,7 @@ static enum uqff_code make_plain_variant(struct uqff_container *container, struc
     return UQFF_OK;
 }
 
-/* ---- open and close ---- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 enum uqff_code uqff_container_open_sources(const char *const *paths, struct uqff_source **sources,
                                            size_t count,
@@ -365,7 +365,7 @@ void uqff_container_close(struct uqff_container *container) {
     uqff_free(container);
 }
 
-/* ---- views ---- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 bool uqff_container_is_multi(const struct uqff_container *container) {
     return container->multi;

@@ -6,7 +6,7 @@
 
 #include "container/internal.h"
 
-/* ---- writing ---- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* mistral.rs writes K types without the underscore, and floats by their format. */
 static const char *stored_label(uint32_t type) {
@@ -164,7 +164,7 @@ enum uqff_code uqff_report_render(const struct uqff_report_output *outputs, size
     return out->failed ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- reading ---- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct report_parser {
     struct uqff_json *json;

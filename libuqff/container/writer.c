@@ -27,7 +27,7 @@ static const struct uqff_plan_item *item_of(const struct uqff_container_writer *
     return &writer->plan->items[i];
 }
 
-/* ---- shards of an earlier run ---- */
+/* ---- shards of an earlier run ---------------------------------------------------------------- */
 
 /* Calls `visit` for each file that a reader would take for a further shard of our set. */
 static enum uqff_code for_stale(const struct uqff_container_writer *writer,
@@ -71,7 +71,7 @@ static enum uqff_code remove_stale(const char *path, struct uqff_error *err) {
     return UQFF_OK;
 }
 
-/* ---- opening ---- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_container_writer_new(const struct uqff_container_plan *plan,
                                          const char *directory, bool overwrite,
@@ -141,7 +141,7 @@ void uqff_container_writer_free(struct uqff_container_writer *writer) {
     uqff_free(writer);
 }
 
-/* ---- content ---- */
+/* ---- content --------------------------------------------------------------------------------- */
 
 static enum uqff_code check_room(const struct uqff_container_writer *writer, size_t entry,
                                  uint64_t n, struct uqff_error *err) {
@@ -273,7 +273,7 @@ enum uqff_code uqff_container_writer_metadata(struct uqff_container_writer *writ
     return uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET, "metadata '%s' is not in the plan", key);
 }
 
-/* ---- finishing ---- */
+/* ---- finishing ------------------------------------------------------------------------------- */
 
 /* Neighbouring fixed entries are written in one go. */
 static enum uqff_code write_fixed(struct uqff_container_writer *writer,

@@ -21,8 +21,23 @@ enum uqff_code uqff_imatrix_add(struct uqff_imatrix *imatrix, const char *name, 
     if (*values == NULL) {
         return uqff_fail_memory(err);
     }
-    imatrix->entries[imatrix->count++] =
-        (struct uqff_imatrix_entry){name, matrices, columns, *values};
+    imatrix->entries[imatrix->count++] = (struct uqff_imatrix_entry){
+        .name = name, .matrices = matrices, .columns = columns, .values = *values};
+    return UQFF_OK;
+}
+
+enum uqff_code uqff_imatrix_add_sums(struct uqff_imatrix *imatrix, float **counts,
+                                     struct uqff_error *err) {
+    struct uqff_imatrix_entry *entry = &imatrix->entries[imatrix->count - 1];
+    size_t n = (size_t)(entry->matrices * entry->columns); /* its values have it */
+    float *sums = uqff_arena_array(&imatrix->arena, n, sizeof *sums);
+    *counts = uqff_arena_array(&imatrix->arena, (size_t)entry->matrices, sizeof **counts);
+    if (sums == NULL || *counts == NULL) {
+        return uqff_fail_memory(err);
+    }
+    memcpy(sums, entry->values, n * sizeof *sums);
+    entry->sums = sums;
+    entry->counts = *counts;
     return UQFF_OK;
 }
 
@@ -235,4 +250,8 @@ uint64_t uqff_imatrix_chunks(const struct uqff_imatrix *imatrix) {
 
 struct uqff_digest uqff_imatrix_digest(const struct uqff_imatrix *imatrix) {
     return imatrix->digest;
+}
+
+uint64_t uqff_imatrix_chunk_size(const struct uqff_imatrix *imatrix) {
+    return imatrix->chunk_size;
 }

@@ -105,15 +105,17 @@ static enum uqff_code read_dat_entry(struct uqff_imatrix *imatrix, struct cursor
                                      struct uqff_error *err) {
     uint32_t length, calls, n;
     char *name;
-    float *values;
+    float *values, *counts;
     enum uqff_code code = take_positive(c, "name length", &length, err);
     code = code != UQFF_OK ? code : take_name(imatrix, c, length, "name", &name, err);
     code = code != UQFF_OK ? code : take_positive(c, "number of calls", &calls, err);
     code = code != UQFF_OK ? code : take_positive(c, "number of values", &n, err);
     code = code != UQFF_OK ? code : take_values(imatrix, c, name, n, &values, err);
+    code = code != UQFF_OK ? code : uqff_imatrix_add_sums(imatrix, &counts, err);
     if (code != UQFF_OK) {
         return code;
     }
+    counts[0] = (float)calls;
     for (uint32_t i = 0; i < n; i++) {
         values[i] /= (float)calls;
     }

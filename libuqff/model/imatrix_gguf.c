@@ -69,11 +69,11 @@ static enum uqff_code read_count(const struct uqff_gguf *file, const char *key, 
 
 static enum uqff_code read_keys(struct uqff_imatrix *imatrix, const struct uqff_gguf *file,
                                 struct uqff_error *err) {
-    uint64_t chunk_size;
     enum uqff_code code = read_type(file, err);
     code = code != UQFF_OK ? code : read_datasets(imatrix, file, err);
     code = code != UQFF_OK ? code : read_count(file, "imatrix.chunk_count", &imatrix->chunks, err);
-    return code != UQFF_OK ? code : read_count(file, "imatrix.chunk_size", &chunk_size, err);
+    return code != UQFF_OK ? code
+                           : read_count(file, "imatrix.chunk_size", &imatrix->chunk_size, err);
 }
 
 /* ---- tensors --------------------------------------------------------------------------------- */
@@ -129,7 +129,7 @@ static enum uqff_code check_count(const struct uqff_gguf *file, const char *name
 static enum uqff_code read_pair(struct uqff_imatrix *imatrix, const struct uqff_gguf *file,
                                 const struct uqff_gguf_tensor *sums,
                                 const struct uqff_gguf_tensor *counts, struct uqff_error *err) {
-    float *values, count;
+    float *values, *all_counts;
     size_t columns = (size_t)sums->ne[0];
     size_t stem = strlen(sums->name) - (sizeof sums_ending - 1);
     char *name = uqff_arena_copy(&imatrix->arena, sums->name, stem);
@@ -137,14 +137,17 @@ static enum uqff_code read_pair(struct uqff_imatrix *imatrix, const struct uqff_
         return uqff_fail_memory(err);
     }
     enum uqff_code code = uqff_imatrix_add(imatrix, name, sums->ne[1], sums->ne[0], &values, err);
+    code = code != UQFF_OK ? code
+                           : uqff_imatrix_floats(uqff_gguf_source(file, sums->file), sums->offset,
+                                                 values, columns * (size_t)sums->ne[1], err);
+    code = code != UQFF_OK ? code : uqff_imatrix_add_sums(imatrix, &all_counts, err);
+    code = code != UQFF_OK
+               ? code
+               : uqff_imatrix_floats(uqff_gguf_source(file, counts->file), counts->offset,
+                                     all_counts, (size_t)sums->ne[1], err);
     for (uint64_t m = 0; m < sums->ne[1] && code == UQFF_OK; m++) {
-        float *row = values + m * columns;
-        code = uqff_imatrix_floats(uqff_gguf_source(file, sums->file),
-                                   sums->offset + 4 * m * columns, row, columns, err);
-        code = code != UQFF_OK ? code
-                               : uqff_imatrix_floats(uqff_gguf_source(file, counts->file),
-                                                     counts->offset + 4 * m, &count, 1, err);
-        code = code != UQFF_OK ? code : check_count(file, counts->name, count, err);
+        float *row = values + m * columns, count = all_counts[m];
+        code = check_count(file, counts->name, count, err);
         if (code != UQFF_OK) {
             return code;
         }

@@ -14,7 +14,7 @@ static bool is_float(uint32_t type) {
     return type == UQFF_TYPE_F32 || type == UQFF_TYPE_F16 || type == UQFF_TYPE_BF16;
 }
 
-/* ---- the target ---------------------------------------------------------------------------- */
+/* ---- the target ------------------------------------------------------------------------------ */
 
 static bool has_floats_only(const struct uqff_model *model) {
     for (size_t i = 0; i < uqff_model_module_count(model); i++) {
@@ -67,7 +67,7 @@ enum uqff_code uqff_convert_target(const struct uqff_model *model,
     return UQFF_OK;
 }
 
-/* ---- what the target cannot hold ----------------------------------------------------------- */
+/* ---- what the target cannot hold ------------------------------------------------------------- */
 
 static const char *const target_names[] = {
     [UQFF_CONVERT_HF] = "a Hugging Face directory",
@@ -134,7 +134,7 @@ static enum uqff_code check_architecture(const struct uqff_model *model,
                      uqff_model_path(model), uqff_model_config(model)->model_type);
 }
 
-/* ---- the ways ------------------------------------------------------------------------------ */
+/* ---- the ways -------------------------------------------------------------------------------- */
 
 static struct uqff_export_options export_options(const struct uqff_convert_options *options,
                                                  uint32_t dtype) {

@@ -20,7 +20,7 @@ void uqff_diff_report(struct diff *diff, const struct uqff_difference *differenc
     }
 }
 
-/* ---- listing ------------------------------------------------------------------------------- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 static void set_row_bytes(struct diff_item *item) {
     uint64_t bytes = 0;
@@ -92,7 +92,7 @@ static enum uqff_code list_items(const struct uqff_model *model, struct item_lis
     return UQFF_OK;
 }
 
-/* ---- comparing ----------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 enum { SHAPE_TEXT = 24 * 8 };
 

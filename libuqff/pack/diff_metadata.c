@@ -11,7 +11,7 @@ static void report(struct diff *diff, const char *name, const char *a, const cha
         diff, &(struct uqff_difference){.kind = UQFF_DIFF_METADATA, .name = name, .a = a, .b = b});
 }
 
-/* ---- configuration ------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 /* A field's value as text, "" where the source does not say. */
 static void config_text(const struct uqff_config *config, size_t field, char out[SHOWN]) {
@@ -63,7 +63,7 @@ static void compare_configs(struct diff *diff) {
     }
 }
 
-/* ---- GGUF ---------------------------------------------------------------------------------- */
+/* ---- GGUF ------------------------------------------------------------------------------------ */
 
 static bool same_value(const struct uqff_gguf *a, const struct uqff_gguf_value *x,
                        const struct uqff_gguf *b, const struct uqff_gguf_value *y);
@@ -156,7 +156,7 @@ static void compare_gguf_keys(struct diff *diff, const struct uqff_gguf *a,
     }
 }
 
-/* ---- safetensors --------------------------------------------------------------------------- */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
 /* The file that carries a model's metadata: the first of a set or of a shard set; NULL for GGUF. */
 static const struct uqff_safetensors *metadata_file(const struct uqff_model *model) {
@@ -189,7 +189,7 @@ static void compare_pairs(struct diff *diff, const struct uqff_safetensors *a,
     }
 }
 
-/* ---- side files ---------------------------------------------------------------------------- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 static size_t find_asset(const struct uqff_model *model, const char *path) {
     for (size_t i = 0; i < uqff_model_asset_count(model); i++) {

@@ -30,7 +30,7 @@ struct comparison {
     atomic_uint_least64_t done;
 };
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static enum uqff_code read_raw(const struct comparison *comparison, int side, uint64_t first,
                                uint64_t rows, void *out, struct uqff_error *err) {
@@ -52,7 +52,7 @@ static enum uqff_code read_rows(const struct comparison *comparison, int side, u
                : uqff_model_read_rows(comparison->models[side], item->index, first, rows, out, err);
 }
 
-/* ---- one part ------------------------------------------------------------------------------ */
+/* ---- one part -------------------------------------------------------------------------------- */
 
 /* Elements in blocks that differ: what can be said without decoding. */
 static uint64_t count_blocks(const struct diff_item *item, const unsigned char *a,
@@ -117,7 +117,7 @@ static enum uqff_code compare_part(void *context, size_t i, unsigned thread,
                                       comparison->diff->done + done, comparison->diff->total, err);
 }
 
-/* ---- all parts ----------------------------------------------------------------------------- */
+/* ---- all parts ------------------------------------------------------------------------------- */
 
 static bool make_buffers(struct comparison *comparison, unsigned threads) {
     comparison->buffers = uqff_alloc_array(threads, sizeof *comparison->buffers);

@@ -5,7 +5,7 @@
 
 #include "pack/recipe.h"
 
-/* ---- what the model shows ---- */
+/* ---- what the model shows -------------------------------------------------------------------- */
 
 /* The type of most weights, which names an export that has no variant to be called after. */
 static uint32_t common_type(const struct uqff_model *model) {
@@ -73,7 +73,7 @@ void uqff_export_describe(const struct uqff_model *model, const char **name, con
     *type = common;
 }
 
-/* ---- mistral.rs ---- */
+/* ---- mistral.rs ------------------------------------------------------------------------------ */
 
 /* What the user had set when the file was packed goes along: everything that is not ours. */
 static enum uqff_code take_metadata(const struct uqff_model *model, struct uqff_arena *arena,
@@ -164,7 +164,7 @@ enum uqff_code uqff_export_plain(const struct uqff_model *model, const char *out
     return code;
 }
 
-/* ---- either ---- */
+/* ---- either ---------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_export(const struct uqff_model *model,
                            const struct uqff_export_options *options,

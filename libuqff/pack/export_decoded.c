@@ -48,7 +48,7 @@ struct decoded {
     struct slab_job *job;
 };
 
-/* ---- the type that weights become ---- */
+/* ---- the type that weights become ------------------------------------------------------------ */
 
 static const struct {
     const char *torch; /* as config.json has it */
@@ -93,7 +93,7 @@ static enum uqff_code choose_type(struct decoded *decoded, struct uqff_error *er
     return UQFF_OK;
 }
 
-/* ---- pieces ---- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 static enum uqff_code add_piece(struct decoded *decoded, enum piece_kind kind, size_t index,
                                 uint32_t type, const uint64_t *shape, unsigned rank,
@@ -281,7 +281,7 @@ static enum uqff_code cut_shards(struct decoded *decoded, struct uqff_error *err
     return UQFF_OK;
 }
 
-/* ---- side files ---- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 /* A checkpoint has none of a GGUF's keys; there is room for one more file, the index. */
 static enum uqff_code list_sides(struct decoded *decoded, struct uqff_error *err) {
@@ -300,7 +300,7 @@ static enum uqff_code list_sides(struct decoded *decoded, struct uqff_error *err
                                                   &decoded->arena, decoded->sides, count, err);
 }
 
-/* ---- layout ---- */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 /* A name for weight_map. */
 struct mapped {
@@ -433,7 +433,7 @@ static enum uqff_code lay_out(struct decoded *decoded, struct uqff_error *err) {
     return code;
 }
 
-/* ---- writing ---- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static enum uqff_code check_paths(const struct decoded *decoded, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;

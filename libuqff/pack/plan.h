@@ -70,7 +70,7 @@ struct uqff_pack_plan {
     struct pack_output *outputs;
     size_t output_count;
     struct gguf_plan *gguf; /* of the format GGUF; there are no containers then */
-    bool beside; /* what mistral.rs wants beside the containers is written too */
+    bool beside;            /* what mistral.rs wants beside the containers is written too */
     struct pack_residual residual_file;
     struct pack_side *sides;
     size_t side_count;
@@ -85,7 +85,7 @@ enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
                                    const struct pack_given *given, struct uqff_pack_plan **out,
                                    struct uqff_error *err);
 
-/* ---- plan_types.c: quants, importance, types ---- */
+/* ---- plan_types.c: quants, importance, types ------------------------------------------------- */
 
 enum uqff_code uqff_pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err);
 enum uqff_code uqff_pack_plan_importance(struct uqff_pack_plan *plan, struct uqff_error *err);
@@ -94,7 +94,7 @@ enum uqff_code uqff_pack_plan_types(struct uqff_pack_plan *plan, const struct pa
 /* The first module of a variant that mistral.rs could not load, or UQFF_NONE. */
 size_t uqff_pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t variant);
 
-/* ---- plan_spec.c: what the containers hold ---- */
+/* ---- plan_spec.c: what the containers hold --------------------------------------------------- */
 
 enum uqff_code uqff_pack_plan_spec(struct uqff_pack_plan *plan, struct uqff_error *err);
 /* Types of a module's bias: in a file where the module's weight has `type`; of the source. */
@@ -103,7 +103,7 @@ uint32_t uqff_pack_bias_source(uint32_t type);
 /* True when a bias of type `from` cannot be told from its form `to` any more. */
 bool uqff_pack_bias_loses(uint32_t from, uint32_t to);
 
-/* ---- plan_metadata.c ---- */
+/* ---- plan_metadata.c ------------------------------------------------------------------------- */
 
 #define PACK_DIGEST_ZEROS "00000000000000000000000000000000"
 
@@ -126,7 +126,7 @@ enum uqff_code uqff_pack_plan_metadata(struct uqff_pack_plan *plan,
                                        const struct uqff_spec_metadata **out, size_t *count,
                                        struct uqff_error *err);
 
-/* ---- plan_output.c: paths ---- */
+/* ---- plan_output.c: paths -------------------------------------------------------------------- */
 
 /* The directory part of a path becomes plan->directory. */
 enum uqff_code uqff_pack_keep_directory(struct uqff_pack_plan *plan, const char *path,

@@ -3,7 +3,7 @@
 
 #include "pack/plan.h"
 
-/* ---- the source ---- */
+/* ---- the source ------------------------------------------------------------------------------ */
 
 static const char *const container_names[] = {
     [UQFF_MODEL_HF] = "safetensors",
@@ -205,7 +205,7 @@ enum uqff_code uqff_pack_source_digest(const struct uqff_model *model,
     return UQFF_OK;
 }
 
-/* ---- the importance matrix ---- */
+/* ---- the importance matrix ------------------------------------------------------------------- */
 
 enum uqff_code uqff_pack_imatrix_json(const struct uqff_imatrix *imatrix, struct uqff_arena *arena,
                                       const char **out, struct uqff_error *err) {
@@ -231,7 +231,7 @@ enum uqff_code uqff_pack_imatrix_json(const struct uqff_imatrix *imatrix, struct
     return *out == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- all pairs ---- */
+/* ---- all pairs ------------------------------------------------------------------------------- */
 
 /* Options that the layout cannot be told from, kept so that editing variants gives what packing
  * gives. */

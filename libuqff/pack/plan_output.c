@@ -4,7 +4,7 @@
 #include "pack/gguf.h"
 #include "pack/plan.h"
 
-/* ---- where ---- */
+/* ---- where ----------------------------------------------------------------------------------- */
 
 static const char suffix[] = ".uqff";
 
@@ -77,7 +77,7 @@ enum uqff_code uqff_pack_plan_place(struct uqff_pack_plan *plan, struct uqff_err
     return plan->directory == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* ---- what ---- */
+/* ---- what ------------------------------------------------------------------------------------ */
 
 static bool same_file(const char *a, const char *b) {
     struct stat one, two;

@@ -4,7 +4,7 @@
 
 #include "pack/plan.h"
 
-/* ---- modules and biases ---- */
+/* ---- modules and biases ---------------------------------------------------------------------- */
 
 static bool is_plain_float(uint32_t type) {
     return type == UQFF_TYPE_F32 || type == UQFF_TYPE_F16 || type == UQFF_TYPE_BF16;
@@ -68,7 +68,7 @@ static enum uqff_code spec_modules(struct uqff_pack_plan *plan, struct uqff_erro
     return UQFF_OK;
 }
 
-/* ---- residual tensors ---- */
+/* ---- residual tensors ------------------------------------------------------------------------ */
 
 static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_error *err) {
     plan->residual_count = uqff_model_residual_count(plan->model);
@@ -98,7 +98,7 @@ static enum uqff_code spec_residual(struct uqff_pack_plan *plan, struct uqff_err
     return UQFF_OK;
 }
 
-/* ---- side files ---- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 /* RFC 1950 at the highest level: the bytes depend on the zlib in use, hence not the default. */
 /* A reader inflates an asset to at most this many times its stored size. */
@@ -167,7 +167,7 @@ static enum uqff_code spec_assets(struct uqff_pack_plan *plan, struct uqff_error
     return code;
 }
 
-/* ---- containers ---- */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 static void describe(const struct uqff_pack_plan *plan, size_t index,
                      struct uqff_spec_variant *out) {

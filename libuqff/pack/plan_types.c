@@ -5,7 +5,7 @@
 #include "pack/plan.h"
 #include "pack/quantized.h"
 
-/* ---- quants ---- */
+/* ---- quants ---------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct uqff_pack_options *options = &plan->options;
@@ -33,7 +33,7 @@ enum uqff_code uqff_pack_plan_quants(struct uqff_pack_plan *plan, struct uqff_er
     return UQFF_OK;
 }
 
-/* ---- importance ---- */
+/* ---- importance ------------------------------------------------------------------------------ */
 
 static uint64_t matrix_count(const struct uqff_model_module *module) {
     return module->rank == 3 ? module->shape[0] : 1;
@@ -153,7 +153,7 @@ enum uqff_code uqff_pack_plan_importance(struct uqff_pack_plan *plan, struct uqf
     return code;
 }
 
-/* ---- types ---- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 static bool is_quantized(uint32_t type) {
     const struct uqff_type_info *info = uqff_type_info(type);

@@ -23,7 +23,7 @@ enum uqff_code uqff_rebuild_sides(const struct uqff_model *model, const struct u
                                   size_t extra, struct uqff_arena *arena, struct pack_side **out,
                                   size_t *count, struct uqff_error *err);
 
-/* ---- JSON ---------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* An object being written, pretty, one member a line. */
 struct rebuild_json {
@@ -40,7 +40,7 @@ void uqff_rebuild_flag(struct rebuild_json *json, const char *key, bool value);
 void uqff_rebuild_real(struct rebuild_json *json, const char *key, double value);
 void uqff_rebuild_number(struct uqff_buffer *out, double value);
 
-/* ---- what is made -------------------------------------------------------------------------- */
+/* ---- what is made ---------------------------------------------------------------------------- */
 
 /* UQFF_E_UNSUPPORTED when it is not known how Hugging Face keeps the architecture. `vocabulary` may
  * be NULL. */

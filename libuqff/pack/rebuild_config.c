@@ -39,7 +39,7 @@ struct field {
     const struct field *list;
 };
 
-/* ---- members that are made ----------------------------------------------------------------- */
+/* ---- members that are made ------------------------------------------------------------------- */
 
 static bool has_tensor(const struct maker *maker, const char *name) {
     return uqff_gguf_find_tensor(maker->gguf, name) != NULL;
@@ -224,7 +224,7 @@ static enum uqff_code make_expert_size(struct maker *maker, const char *key,
     return UQFF_OK;
 }
 
-/* ---- lists --------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct uqff_config, member)
 #define COUNT(key_, member_)                                                                       \
@@ -367,7 +367,7 @@ static const struct {
     {"qwen3_moe", qwen3_moe}, {"phi3", phi3},     {"smollm3", smollm3}, {"gpt_oss", gpt_oss},
 };
 
-/* ---- writing ------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static enum uqff_code put_fields(struct maker *maker, const struct field *field,
                                  struct uqff_error *err) {
@@ -441,7 +441,7 @@ enum uqff_code uqff_rebuild_config(const struct uqff_model *model,
     return code;
 }
 
-/* ---- generation_config.json ---------------------------------------------------------------- */
+/* ---- generation_config.json ------------------------------------------------------------------ */
 
 /* One id, or the list of all that end a text. */
 static void put_ends(struct rebuild_json *json, const struct uqff_vocabulary_info *info) {

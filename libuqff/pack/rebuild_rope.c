@@ -40,7 +40,7 @@ static enum uqff_code read_vector(const struct uqff_model *model, const char *na
     return code;
 }
 
-/* ---- Llama 3 ------------------------------------------------------------------------------- */
+/* ---- Llama 3 --------------------------------------------------------------------------------- */
 
 /* Whether the factors are those that a scaling leads to, as far as float32 powers tell. */
 static bool explains(const struct uqff_rope_scaling *rope, double theta, const float *values,
@@ -117,7 +117,7 @@ static void put_llama3(struct rebuild_json *json, const struct uqff_rope_scaling
     uqff_buffer_printf(json->out, "\n  }");
 }
 
-/* ---- longrope ------------------------------------------------------------------------------ */
+/* ---- longrope -------------------------------------------------------------------------------- */
 
 static void put_factors(struct rebuild_json *json, const char *key, const float *values,
                         size_t count) {
@@ -141,7 +141,7 @@ static void put_longrope(struct rebuild_json *json, const float *const factors[2
     uqff_buffer_printf(json->out, "\n  }");
 }
 
-/* ---- other kinds --------------------------------------------------------------------------- */
+/* ---- other kinds ----------------------------------------------------------------------------- */
 
 static void put_keys(struct rebuild_json *json, const struct uqff_rope_scaling *rope) {
     struct rebuild_json inner = {.out = json->out, .indent = "    "};
@@ -170,7 +170,7 @@ static void put_keys(struct rebuild_json *json, const struct uqff_rope_scaling *
     uqff_buffer_printf(json->out, "\n  }");
 }
 
-/* ---- either -------------------------------------------------------------------------------- */
+/* ---- either ---------------------------------------------------------------------------------- */
 
 static enum uqff_code put_rope(const struct uqff_model *model, const struct uqff_warner *warner,
                                struct uqff_arena *arena, struct rebuild_json *json,

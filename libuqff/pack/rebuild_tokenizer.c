@@ -35,7 +35,7 @@ static bool is_filler(struct uqff_token token, uint32_t id) {
             memcmp(token.text, name, token.length) == 0);
 }
 
-/* ---- added tokens -------------------------------------------------------------------------- */
+/* ---- added tokens ---------------------------------------------------------------------------- */
 
 static void put_added(const struct writer *w) {
     const char *comma = "";
@@ -67,7 +67,7 @@ static void put_added(const struct writer *w) {
     put(w, *comma != '\0' ? "\n  ],\n" : "],\n");
 }
 
-/* ---- rules --------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 static void put_normalizer(const struct writer *w) {
     put(w, "  \"normalizer\": ");
@@ -178,7 +178,7 @@ static void put_decoder(const struct writer *w) {
     put(w, "]},\n");
 }
 
-/* ---- the model ----------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static void put_vocabulary(const struct writer *w) {
     const char *comma = "";
@@ -286,7 +286,7 @@ enum uqff_code uqff_rebuild_tokenizer(const struct uqff_vocabulary *vocabulary,
     return put_model(&w, err);
 }
 
-/* ---- tokenizer_config.json ----------------------------------------------------------------- */
+/* ---- tokenizer_config.json ------------------------------------------------------------------- */
 
 void uqff_rebuild_tokenizer_config(const struct uqff_model *model,
                                    const struct uqff_vocabulary *vocabulary,

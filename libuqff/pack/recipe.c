@@ -46,7 +46,7 @@ static bool is_value(enum uqff_role role) {
     return role == UQFF_ROLE_ATTN_V || role == UQFF_ROLE_ATTN_QKV || role == UQFF_ROLE_ATTN_KV_B;
 }
 
-/* ---- processing order ---------------------------------------------------------------------- */
+/* ---- processing order ------------------------------------------------------------------------ */
 
 static const char *weight_name(struct uqff_arena *arena, const char *name) {
     const size_t n = strlen(name), suffix = sizeof WEIGHT - 1;
@@ -109,7 +109,7 @@ enum uqff_code uqff_recipe_module_rule(const struct recipe_patterns *patterns, c
     return code;
 }
 
-/* ---- one tensor ---------------------------------------------------------------------------- */
+/* ---- one tensor ------------------------------------------------------------------------------ */
 
 /* The recipe's own choice by llama.cpp's mixture. The running counts advance for every tensor, also
  * for one that the user decides: a rule for one tensor never changes the type of another. */
@@ -229,7 +229,7 @@ static enum uqff_code choose_one(struct chooser *chooser, const struct candidate
     return UQFF_OK;
 }
 
-/* ---- all tensors --------------------------------------------------------------------------- */
+/* ---- all tensors ----------------------------------------------------------------------------- */
 
 static enum uqff_code check_user_type(uint32_t type, const char *what, struct uqff_error *err) {
     if (type == UQFF_NO_TYPE || uqff_type_is_packable(type)) {

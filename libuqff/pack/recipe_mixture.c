@@ -68,7 +68,7 @@ const struct file_type *uqff_file_type_by_name(const char *name) {
     return NULL;
 }
 
-/* ---- what a row asks for ------------------------------------------------------------------- */
+/* ---- what a row asks for --------------------------------------------------------------------- */
 
 /* Sets of file types; ids stay below 64. */
 #define FT(name) (UINT64_C(1) << FT_##name)
@@ -197,7 +197,7 @@ static const struct mixture_row rows[] = {
     {FT(IQ3_XS), ROLE(FFN_GATE) | ROLE(FFN_UP), MIDDLE, UQFF_TYPE_IQ3_XXS},
 };
 
-/* ---- conditions of a tensor ---------------------------------------------------------------- */
+/* ---- conditions of a tensor ------------------------------------------------------------------ */
 
 static bool is_arch(const struct uqff_recipe_model *model, const char *name) {
     return model->gguf_arch != NULL && strcmp(model->gguf_arch, name) == 0;
@@ -299,7 +299,7 @@ uint32_t uqff_mixture_type(const struct file_type *file_type, const struct mixtu
     return type;
 }
 
-/* ---- what is never quantized --------------------------------------------------------------- */
+/* ---- what is never quantized ----------------------------------------------------------------- */
 
 bool uqff_mixture_never_quantizes(const char *gguf_weight_name) {
     static const char *const parts[] = {

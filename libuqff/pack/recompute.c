@@ -13,7 +13,7 @@ struct named_tensor {
     size_t index;
 };
 
-/* ---- comparing ----------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static enum uqff_code read_expected(const struct expected *expected, uint64_t offset, void *out,
                                     size_t n, struct uqff_error *err) {
@@ -86,7 +86,7 @@ static void report(struct recompute *recompute) {
     }
 }
 
-/* ---- the source's names -------------------------------------------------------------------- */
+/* ---- the source's names ---------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b) {
     return strcmp(((const struct named_tensor *)a)->name, ((const struct named_tensor *)b)->name);
@@ -135,7 +135,7 @@ size_t uqff_recompute_find_module(const struct uqff_model *model, const char *na
     return UQFF_NONE;
 }
 
-/* ---- setting up and running ---------------------------------------------------------------- */
+/* ---- setting up and running ------------------------------------------------------------------ */
 
 enum uqff_code uqff_recompute_begin(struct recompute *recompute, struct verify *verify,
                                     const char *where, bool digests, struct uqff_error *err) {

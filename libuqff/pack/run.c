@@ -21,7 +21,7 @@ static enum uqff_code append_to_writer(void *writer, size_t entry, const void *b
     return uqff_container_writer_append(writer, entry, bytes, n, err);
 }
 
-/* ---- opening ---- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static enum uqff_code open_writers(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
@@ -85,7 +85,7 @@ static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_erro
     return code;
 }
 
-/* ---- what goes where ---- */
+/* ---- what goes where ------------------------------------------------------------------------- */
 
 /* The blocks of a module go to two entries of a plain container. */
 static enum uqff_code attach_mxfp4(struct run_outputs *outputs, size_t output, size_t index,
@@ -211,7 +211,7 @@ static enum uqff_code write_multi(struct run_outputs *outputs, struct uqff_error
     return code;
 }
 
-/* ---- publishing ---- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 static enum uqff_code expect_shards(struct run_outputs *outputs, size_t output,
                                     struct uqff_error *err) {

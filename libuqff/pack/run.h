@@ -7,7 +7,7 @@
 #include "pack/plan.h"
 #include "pack/slab.h"
 
-/* ---- run_tensors.c: a safetensors file that is filled entry by entry ---- */
+/* ---- run_tensors.c: a safetensors file that is filled entry by entry ------------------------- */
 
 struct run_tensors;
 
@@ -33,7 +33,7 @@ enum uqff_code uqff_run_tensors_publish(struct run_tensors *tensors, struct uqff
 const char *uqff_run_tensors_path(const struct run_tensors *tensors); /* the final name */
 void uqff_run_tensors_free(struct run_tensors *tensors);
 
-/* ---- run_direct.c: whole tensors of the source that become entries as they are ---- */
+/* ---- run_direct.c: whole tensors of the source that become entries as they are --------------- */
 
 struct run_whole {
     size_t tensor;
@@ -62,7 +62,7 @@ enum uqff_code uqff_run_direct_move(const struct run_direct *direct,
                                     unsigned threads, const struct uqff_progress *progress,
                                     struct uqff_error *err);
 
-/* ---- run_mxfp4.c: MXFP4 in a plain container, nibbles and exponents apart ---- */
+/* ---- run_mxfp4.c: MXFP4 in a plain container, nibbles and exponents apart -------------------- */
 
 struct run_mxfp4 {
     struct uqff_container_writer *writer;
@@ -72,7 +72,7 @@ struct run_mxfp4 {
 enum uqff_code uqff_run_mxfp4_append(void *place, size_t entry, const void *bytes, size_t n,
                                      struct uqff_error *err);
 
-/* ---- run_folder.c: a folder that gets files, or is left as it was ---- */
+/* ---- run_folder.c: a folder that gets files, or is left as it was ---------------------------- */
 
 /* A final name, and what it stood for before. */
 struct run_path {

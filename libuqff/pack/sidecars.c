@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- residual.safetensors ---- */
+/* ---- residual.safetensors -------------------------------------------------------------------- */
 
 struct sorted {
     const char *name;
@@ -74,7 +74,7 @@ enum uqff_code uqff_sidecars_residual(const struct uqff_model *model, struct uqf
     return UQFF_OK;
 }
 
-/* ---- side files of the model ---- */
+/* ---- side files of the model ----------------------------------------------------------------- */
 
 static enum uqff_code config_side(const struct uqff_model *model, const char *dtype,
                                   struct uqff_arena *arena, struct pack_side *side,
@@ -113,7 +113,7 @@ enum uqff_code uqff_sidecars_render(const struct uqff_model *model, const char *
     return code;
 }
 
-/* ---- uqff_report.json ---- */
+/* ---- uqff_report.json ------------------------------------------------------------------------ */
 
 /* One entry of the report: a quant's own shards, or the file that holds the default variant. */
 static enum uqff_code describe_output(struct uqff_pack_plan *plan, size_t variant,

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* ---- source parts ---- */
+/* ---- source parts ---------------------------------------------------------------------------- */
 
 /* Whether rows [row, row + tensor's rows) of the module are exactly the tensor that holds the first
  * of them, in its own order. Then its bytes can be hashed while they pass by. */
@@ -83,7 +83,7 @@ static enum uqff_code hash_tensor(struct slab_job *job, struct slab_item *item,
     return UQFF_OK;
 }
 
-/* ---- items ---- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static void set_type(struct slab_item *item, uint32_t type) {
     const struct uqff_type_info *info = uqff_type_info(type);
@@ -220,7 +220,7 @@ void uqff_slab_job_free(struct slab_job *job) {
     uqff_free(job);
 }
 
-/* ---- forms ---- */
+/* ---- forms ----------------------------------------------------------------------------------- */
 
 /* A quantized source whose own type is wanted is copied: decoding and encoding again would cost
  * accuracy. Floats of the same type are the same bytes either way. */
@@ -335,7 +335,7 @@ void uqff_slab_job_importance(struct slab_job *job, size_t module, const float *
     }
 }
 
-/* ---- what the run needs ---- */
+/* ---- what the run needs ---------------------------------------------------------------------- */
 
 /* Decides which items decode, and who takes the digest of which tensor; tensors that nobody reads
  * in order become items of their own. Part of running, so that the forms are known. */

@@ -13,7 +13,7 @@ enum {
     USEFUL_SLAB = 32 << 20, /* more would only put off writing what is encoded */
 };
 
-/* ---- slabs ---- */
+/* ---- slabs ----------------------------------------------------------------------------------- */
 
 /* Some rows of one item, and where they lie in the slab: the raw rows, then each encoded form,
  * every region aligned. */
@@ -101,7 +101,7 @@ uint64_t uqff_slab_item_bytes(const struct slab_item *item) {
     return item->rows * (item->raw_bytes != 0 ? item->raw_bytes : item->columns * sizeof(float));
 }
 
-/* ---- sizes ---- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
                                    struct slab_sizes *out, struct uqff_error *err) {
@@ -161,7 +161,7 @@ enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab
     return UQFF_OK;
 }
 
-/* ---- filling ---- */
+/* ---- filling --------------------------------------------------------------------------------- */
 
 static enum uqff_code add_chunks(const struct run *run, struct slab *slab, size_t index,
                                  struct uqff_error *err) {
@@ -251,7 +251,7 @@ static enum uqff_code fill(struct run *run, struct slab *slab, struct uqff_error
     return UQFF_OK;
 }
 
-/* ---- reading and encoding a chunk ---- */
+/* ---- reading and encoding a chunk ------------------------------------------------------------ */
 
 static enum uqff_code read_raw_run(const struct run *run, const struct slab_item *item,
                                    uint64_t first, uint64_t rows, void *out,
@@ -367,7 +367,7 @@ static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *
     return UQFF_OK;
 }
 
-/* ---- delivering a segment ---- */
+/* ---- delivering a segment -------------------------------------------------------------------- */
 
 static enum uqff_code hash_segment(struct run *run, const struct segment *segment,
                                    const unsigned char *raw, struct uqff_error *err) {
@@ -409,7 +409,7 @@ static enum uqff_code deliver(struct run *run, const struct delivery *delivery,
                                     (size_t)(segment->rows * delivery->form->row_bytes), err);
 }
 
-/* ---- the loop ---- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static enum uqff_code report_progress(struct run *run, struct uqff_error *err) {
     return uqff_progress_update(run->progress, run->options->stage, atomic_load(&run->done),

@@ -20,12 +20,12 @@ struct variants {
     struct uqff_container_plan *plan;
 };
 
-/* ---- variants_spec.c ---- */
+/* ---- variants_spec.c ------------------------------------------------------------------------- */
 
 /* Fills everything above from `old` and `edit`. */
 enum uqff_code uqff_variants_describe(struct variants *v, struct uqff_error *err);
 
-/* ---- variants_write.c ---- */
+/* ---- variants_write.c ------------------------------------------------------------------------ */
 
 /* Writes the planned file over the old one. */
 enum uqff_code uqff_variants_write(struct variants *v, const struct uqff_progress *progress,

@@ -4,7 +4,7 @@
 
 #include "pack/variants.h"
 
-/* ---- which variants ---- */
+/* ---- which variants -------------------------------------------------------------------------- */
 
 static bool is_dropped(const struct variants *v, const char *name) {
     for (size_t i = 0; i < v->edit->drop_count; i++) {
@@ -195,7 +195,7 @@ static enum uqff_code list_variants(struct variants *v, struct uqff_error *err) 
     return code == UQFF_OK ? choose_default(v, err) : code;
 }
 
-/* ---- biases ---- */
+/* ---- biases ---------------------------------------------------------------------------------- */
 
 static void set_bias_type(struct variants *v, const char *name, size_t n, uint32_t type) {
     for (size_t i = 0; i < v->spec.module_count; i++) {
@@ -288,7 +288,7 @@ static enum uqff_code read_bias_types(struct variants *v, struct uqff_error *err
     return code;
 }
 
-/* ---- modules, residual tensors, side files ---- */
+/* ---- modules, residual tensors, side files --------------------------------------------------- */
 
 static enum uqff_code describe_modules(struct variants *v, struct uqff_error *err) {
     v->spec.module_count = uqff_container_module_count(v->old);
@@ -372,7 +372,7 @@ static enum uqff_code describe_assets(struct variants *v, struct uqff_error *err
     return UQFF_OK;
 }
 
-/* ---- metadata and layout ---- */
+/* ---- metadata and layout --------------------------------------------------------------------- */
 
 /* Everything but what a container's plan writes by itself. */
 static enum uqff_code describe_metadata(struct variants *v, struct uqff_error *err) {

@@ -17,7 +17,7 @@ static enum uqff_code append_to_writer(void *writer, size_t entry, const void *b
     return uqff_container_writer_append(writer, entry, bytes, n, err);
 }
 
-/* ---- entries that move as they are ---- */
+/* ---- entries that move as they are ----------------------------------------------------------- */
 
 static enum uqff_code copy_entry(struct rewriting *r, size_t index, struct uqff_entry from,
                                  struct uqff_error *err) {
@@ -46,7 +46,7 @@ static const struct uqff_blob *find_blob(const struct variants *v, size_t module
     return NULL;
 }
 
-/* ---- biases in another form ---- */
+/* ---- biases in another form ------------------------------------------------------------------ */
 
 /* Turns a bias of the old file into another float type. The one as the source had it is taken where
  * there is one; without it the form of the old default has lost nothing. */
@@ -95,7 +95,7 @@ out:
     return code;
 }
 
-/* ---- all entries ---- */
+/* ---- all entries ----------------------------------------------------------------------------- */
 
 static enum uqff_code fill_entry(struct rewriting *r, size_t index, struct uqff_error *err) {
     const struct variants *v = r->v;

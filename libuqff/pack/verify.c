@@ -23,7 +23,7 @@ static bool ends_with(const char *text, const char *ending) {
     return n >= m && memcmp(text + n - m, ending, m) == 0;
 }
 
-/* ---- finding ------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 static enum uqff_code kind_of(const char *path, enum file_kind *kind, struct uqff_error *err) {
     struct uqff_source *source = NULL;
@@ -208,7 +208,7 @@ static void close_finds(struct finds *finds) {
     uqff_arena_free(&finds->arena);
 }
 
-/* ---- checking ------------------------------------------------------------------------------ */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 /* Whether a container is meant: without a name all of them are, and of a directory with a set for
  * each quantization those that have the one that was named. */

@@ -4,7 +4,7 @@
 
 #include "pack/findings.h"
 
-/* ---- verify_files.c: digests and values of one container ----------------------------------- */
+/* ---- verify_files.c: digests and values of one container ------------------------------------- */
 
 enum uqff_code uqff_verify_safetensors(struct verify *verify,
                                        const struct uqff_safetensors_set *set,
@@ -15,7 +15,7 @@ enum uqff_code uqff_verify_gguf(struct verify *verify, const struct uqff_gguf *g
 enum uqff_code uqff_verify_container(struct verify *verify, const struct uqff_container *container,
                                      size_t variant, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- targets ------------------------------------------------------------------------------- */
+/* ---- targets --------------------------------------------------------------------------------- */
 
 /* What mistral.rs demands of the containers of a directory (one, or all that it holds) and of the
  * side files in it. */
@@ -38,7 +38,7 @@ enum uqff_code uqff_verify_report_layers(const char *text, size_t size, uint64_t
 enum uqff_code uqff_verify_llamacpp(struct verify *verify, const struct uqff_gguf *gguf,
                                     struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- recomputing --------------------------------------------------------------------------- */
+/* ---- recomputing ----------------------------------------------------------------------------- */
 
 /* Encodes everything again from options->recompute and compares. `residual` is the set beside a
  * plain UQFF set, or NULL. */

@@ -28,7 +28,7 @@ static bool ends_with(const char *text, const char *ending) {
     return n >= m && memcmp(text + n - m, ending, m) == 0;
 }
 
-/* ---- safetensors --------------------------------------------------------------------------- */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
 static struct scan_entry tensor_entry(const struct uqff_safetensors *file,
                                       const struct uqff_st_tensor *tensor) {
@@ -62,7 +62,7 @@ enum uqff_code uqff_verify_safetensors(struct verify *verify,
     return code;
 }
 
-/* ---- GGUF ---------------------------------------------------------------------------------- */
+/* ---- GGUF ------------------------------------------------------------------------------------ */
 
 enum uqff_code uqff_verify_gguf(struct verify *verify, const struct uqff_gguf *gguf,
                                 struct uqff_error *err) {
@@ -94,7 +94,7 @@ enum uqff_code uqff_verify_gguf(struct verify *verify, const struct uqff_gguf *g
     return code;
 }
 
-/* ---- UQFF ---------------------------------------------------------------------------------- */
+/* ---- UQFF ------------------------------------------------------------------------------------ */
 
 /* A blob, found by its entry. */
 struct blob_place {

@@ -17,7 +17,7 @@ static const char *where(const struct uqff_gguf *gguf, size_t file) {
 
 #define FAIL(verify, code, ...) uqff_findings_add((verify), UQFF_FAILURE, (code), __VA_ARGS__)
 
-/* ---- the reader's limits ------------------------------------------------------------------- */
+/* ---- the reader's limits --------------------------------------------------------------------- */
 
 static void check_head(struct verify *verify, const struct uqff_gguf *gguf) {
     const uint32_t version = uqff_gguf_file_version(gguf);
@@ -112,7 +112,7 @@ static void check_tensors(struct verify *verify, const struct uqff_gguf *gguf) {
     }
 }
 
-/* ---- what the loader needs ----------------------------------------------------------------- */
+/* ---- what the loader needs ------------------------------------------------------------------- */
 
 static bool string_is(const struct uqff_gguf_string *string, const char *text) {
     return string->length == strlen(text) && memcmp(string->bytes, text, string->length) == 0;

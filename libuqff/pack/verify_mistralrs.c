@@ -60,7 +60,7 @@ static enum uqff_code read_side(struct directory *directory, const char *name, u
     return UQFF_OK;
 }
 
-/* ---- config.json --------------------------------------------------------------------------- */
+/* ---- config.json ----------------------------------------------------------------------------- */
 
 /* True when a key of that name stands anywhere in the text. */
 static bool has_key(const char *text, size_t size, const char *key) {
@@ -137,7 +137,7 @@ static enum uqff_code config_of(const struct directory *directory,
     return UQFF_OK;
 }
 
-/* ---- residual.safetensors ------------------------------------------------------------------ */
+/* ---- residual.safetensors -------------------------------------------------------------------- */
 
 static enum uqff_code load_residual(struct directory *directory, struct uqff_error *err) {
     static const char name[] = "residual.safetensors";
@@ -215,7 +215,7 @@ static enum uqff_code compare_residual(struct directory *directory,
     return code;
 }
 
-/* ---- side files ---------------------------------------------------------------------------- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 static enum uqff_code compare_asset(struct directory *directory,
                                     const struct uqff_container *container, size_t index,
@@ -295,7 +295,7 @@ static void check_leftovers(const struct directory *directory) {
     }
 }
 
-/* ---- uqff_report.json and names ------------------------------------------------------------ */
+/* ---- uqff_report.json and names -------------------------------------------------------------- */
 
 /* The output that lists a shard, or UQFF_NONE. */
 static size_t find_output(const struct uqff_report_entry *entries, size_t count,
@@ -398,7 +398,7 @@ static void check_name(const struct directory *directory, const struct uqff_cont
     }
 }
 
-/* ---- all of it ----------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static enum uqff_code check_container(struct directory *directory,
                                       const struct uqff_container *container,

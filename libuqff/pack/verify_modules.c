@@ -26,7 +26,7 @@ static const char *last_component(const char *name) {
     return dot != NULL ? dot + 1 : name;
 }
 
-/* ---- types --------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 static void check_type(const struct subject *subject, const struct uqff_module *module,
                        const struct uqff_blob *blob) {
@@ -115,7 +115,7 @@ static void check_dtype(const struct subject *subject, const struct uqff_module 
     }
 }
 
-/* ---- experts ------------------------------------------------------------------------------- */
+/* ---- experts --------------------------------------------------------------------------------- */
 
 static bool has_digits_behind(const char *name, const char *part) {
     const char *at = strstr(name, part);
@@ -152,7 +152,7 @@ static void check_experts(const struct subject *subject, const struct uqff_modul
          module->name);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* A tied model reads its head from the embedding. */
 static void check_tied(const struct subject *subject) {

@@ -4,7 +4,7 @@
 #include "pack/rebuild.h"
 #include "pack/recompute.h"
 
-/* ---- containers ---------------------------------------------------------------------------- */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 static struct expected expect_entry(const struct uqff_container *container, struct uqff_entry entry,
                                     const char *name, const char *what, uint64_t rows) {
@@ -111,7 +111,7 @@ static enum uqff_code add_modules(struct recompute *recompute,
     return code;
 }
 
-/* ---- residual tensors and side files ------------------------------------------------------- */
+/* ---- residual tensors and side files --------------------------------------------------------- */
 
 static enum uqff_code add_residual(struct recompute *recompute, const char *name,
                                    struct uqff_source *source, const struct uqff_st_tensor *tensor,
@@ -248,7 +248,7 @@ static enum uqff_code compare_assets(struct recompute *recompute,
     return code;
 }
 
-/* ---- what the file says about its making --------------------------------------------------- */
+/* ---- what the file says about its making ----------------------------------------------------- */
 
 /* Whether each variant has the types that its recipe gives with the options at hand. Without
  * options others may have been used, so a difference is only worth a note. */

@@ -42,7 +42,7 @@ enum scan_kind uqff_verify_scan_kind(uint32_t type) {
     }
 }
 
-/* ---- one slab ------------------------------------------------------------------------------ */
+/* ---- one slab -------------------------------------------------------------------------------- */
 
 static void note_bad(struct scan_entry *entry, uint64_t place, uint64_t count) {
     if (entry->bad == 0) {
@@ -164,7 +164,7 @@ static enum uqff_code scan_slab(struct scan_entry *entry, const struct worker *w
     return UQFF_OK;
 }
 
-/* ---- one entry ----------------------------------------------------------------------------- */
+/* ---- one entry ------------------------------------------------------------------------------- */
 
 static enum uqff_code prepare(struct worker *worker, struct uqff_error *err) {
     if (worker->bytes == NULL) {
@@ -220,7 +220,7 @@ static enum uqff_code scan_entry(void *context, size_t i, unsigned thread, struc
     return code;
 }
 
-/* ---- telling ------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 static void report_bad(struct verify *verify, const struct scan_entry *entry, const char *where,
                        const char *name) {

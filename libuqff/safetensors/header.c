@@ -79,7 +79,7 @@ static enum uqff_code integer(const struct parse *p, const struct uqff_json_even
     return UQFF_OK;
 }
 
-/* ---- the three fields ---- */
+/* ---- the three fields ------------------------------------------------------------------------ */
 
 static enum uqff_code unknown_dtype(const struct parse *p, const struct uqff_json_event *event,
                                     struct uqff_error *err) {
@@ -158,7 +158,7 @@ static enum uqff_code read_offsets(struct parse *p, uint64_t offsets[2], struct 
                            : next_of_kind(p, UQFF_JSON_ARRAY_END, field, expected, &event, err);
 }
 
-/* ---- entries ---- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 enum field { FIELD_DTYPE, FIELD_SHAPE, FIELD_OFFSETS, FIELD_COUNT };
 static const char *const fields[FIELD_COUNT] = {"dtype", "shape", "data_offsets"};
@@ -295,7 +295,7 @@ static enum uqff_code read_tensor(struct parse *p, const struct uqff_json_event 
     return code;
 }
 
-/* ---- __metadata__ ---- */
+/* ---- __metadata__ ---------------------------------------------------------------------------- */
 
 static enum uqff_code read_metadata_member(struct parse *p, const struct uqff_json_event *key,
                                            struct uqff_error *err) {
@@ -353,7 +353,7 @@ static enum uqff_code read_metadata(struct parse *p, struct uqff_error *err) {
     return code;
 }
 
-/* ---- the whole ---- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static void give_warnings(const struct parse *p, const struct uqff_warner *warner) {
     if (p->unknown_fields.count > 0) {

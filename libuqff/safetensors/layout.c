@@ -43,7 +43,7 @@ void uqff_st_layout_free(struct uqff_st_layout *layout) {
     uqff_free(layout);
 }
 
-/* ---- metadata ---- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 static enum uqff_code check_text(const char *what, const char *key, const char *text,
                                  struct uqff_error *err) {
@@ -100,7 +100,7 @@ enum uqff_code uqff_st_layout_metadata(struct uqff_st_layout *layout, const char
     return UQFF_OK;
 }
 
-/* ---- tensors ---- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static enum uqff_code check_name(const char *name, size_t n, struct uqff_error *err) {
     const char *fault = NULL;
@@ -203,7 +203,7 @@ size_t uqff_st_layout_count(const struct uqff_st_layout *layout) {
     return layout->names.count;
 }
 
-/* ---- the header ---- */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 static bool alignment_is_valid(unsigned alignment) {
     return alignment >= 8 && (alignment & (alignment - 1)) == 0;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the header's bytes ---- */
+/* ---- the header's bytes ---------------------------------------------------------------------- */
 
 /* All that can be known of the header before it is read. `start` has the file's first bytes: 9 of
  * them unless the file is shorter. */
@@ -98,7 +98,7 @@ static enum uqff_code read_header(struct uqff_safetensors *file, const struct uq
     return code;
 }
 
-/* ---- the layout of the data ---- */
+/* ---- the layout of the data ------------------------------------------------------------------ */
 
 static int compare_tensors(const void *left, const void *right) {
     const struct uqff_st_tensor *a = left, *b = right;
@@ -172,7 +172,7 @@ static enum uqff_code place_tensors(struct uqff_safetensors *file, struct uqff_e
     return UQFF_OK;
 }
 
-/* ---- open and close ---- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 enum uqff_code uqff_safetensors_open(struct uqff_source *source, const struct uqff_warner *warner,
                                      struct uqff_safetensors **out, struct uqff_error *err) {
@@ -210,7 +210,7 @@ void uqff_safetensors_close(struct uqff_safetensors *file) {
     uqff_free(file);
 }
 
-/* ---- views ---- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 struct uqff_source *uqff_safetensors_source(const struct uqff_safetensors *file) {
     return file->source;

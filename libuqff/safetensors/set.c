@@ -25,7 +25,7 @@ static const char *member_name(const struct uqff_safetensors_set *set, size_t i)
     return uqff_path_name(uqff_source_name(set->members[i].source));
 }
 
-/* ---- opening the files ---- */
+/* ---- opening the files ----------------------------------------------------------------------- */
 
 static enum uqff_code reserve(struct uqff_safetensors_set *set, size_t count,
                               struct uqff_error *err) {
@@ -97,7 +97,7 @@ static enum uqff_code open_shards(struct uqff_safetensors_set *set, const char *
     return code;
 }
 
-/* ---- index against shards ---- */
+/* ---- index against shards -------------------------------------------------------------------- */
 
 struct shard_order {
     const struct uqff_st_name *name;
@@ -195,7 +195,7 @@ static void check_total(const struct uqff_safetensors_set *set, const char *path
     }
 }
 
-/* ---- the list of tensors ---- */
+/* ---- the list of tensors --------------------------------------------------------------------- */
 
 static int compare_by_name(const void *left, const void *right) {
     const struct uqff_st_tensor *a = ((const struct uqff_st_set_tensor *)left)->tensor;
@@ -223,7 +223,7 @@ static enum uqff_code list_tensors(struct uqff_safetensors_set *set, struct uqff
     return UQFF_OK;
 }
 
-/* ---- open and close ---- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static enum uqff_code open_index(struct uqff_safetensors_set *set, const char *path,
                                  const struct uqff_warner *warner, struct uqff_error *err) {
@@ -291,7 +291,7 @@ void uqff_safetensors_set_close(struct uqff_safetensors_set *set) {
     uqff_free(set);
 }
 
-/* ---- views ---- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 size_t uqff_safetensors_set_file_count(const struct uqff_safetensors_set *set) {
     return set->member_count;

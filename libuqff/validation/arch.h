@@ -73,8 +73,7 @@ struct arch_shape {
 enum uqff_code uqff_arch_shape(const struct uqff_model *model, struct uqff_arena *arena,
                                struct arch_shape *out, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- rotation
- * --------------------------------------------------------------------------------------- */
+/* ---- rotation -------------------------------------------------------------------------------- */
 
 /* Angle of pair i at position p: p * frequency[i]; cosines and sines are multiplied by `scale`. */
 struct arch_rope {

@@ -16,8 +16,7 @@ static bool is_type(const struct arch_stretch *stretch, const char *type) {
     return strcmp(stretch->type, type) == 0;
 }
 
-/* ---- what the model says
- * ------------------------------------------------------------------------- */
+/* ---- what the model says --------------------------------------------------------------------- */
 
 /* "default" and "none" are nothing, "su" is the first name of longrope. */
 static enum uqff_code take_type(const struct uqff_model *model, const char *found, const char **out,
@@ -170,8 +169,7 @@ enum uqff_code uqff_arch_stretch(const struct uqff_model *model, const struct ar
     return code;
 }
 
-/* ---- frequencies
- * --------------------------------------------------------------------------------- */
+/* ---- frequencies ----------------------------------------------------------------------------- */
 
 /* Short waves stay, long ones are slowed down by `factor`, and between them it goes over smoothly.
  */

@@ -4,8 +4,7 @@
 
 #include "validation/transformer.h"
 
-/* ---- the cache
- * --------------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
 static float *keys_of(const struct uqff_sequence *sequence, size_t layer, size_t head) {
     const struct arch_shape *shape = &sequence->transformer->shape;
@@ -41,8 +40,7 @@ void uqff_cache_store(struct uqff_sequence *sequence, size_t l, size_t first, si
     }
 }
 
-/* ---- attention
- * --------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 struct attention {
     struct uqff_sequence *sequence;

@@ -9,7 +9,7 @@
 #define LARGEST_GATE ((uint64_t)1 << 20)
 #define LARGEST_BASELINE ((uint64_t)64 << 20)
 
-/* ---- opening ------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 typedef enum uqff_code parse_function(struct uqff_gate *gate, const char *text, size_t size,
                                       struct uqff_error *err);
@@ -65,7 +65,7 @@ void uqff_gate_close(struct uqff_gate *gate) {
     }
 }
 
-/* ---- asking -------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static const char *first_with_base(const struct gate_rules *rules, bool drift) {
     for (size_t i = 0; i < rules->count; i++) {
@@ -107,7 +107,7 @@ enum uqff_code uqff_gate_check_names(const struct uqff_gate *gate, const char *c
     return code == UQFF_OK ? check_names(gate, &gate->baseline.drift, names, count, err) : code;
 }
 
-/* ---- evaluating ---------------------------------------------------------------------------- */
+/* ---- evaluating ------------------------------------------------------------------------------ */
 
 static const struct gate_rule *find_exactly(const struct gate_rules *rules, const char *variant,
                                             enum uqff_figure figure) {

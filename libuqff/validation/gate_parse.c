@@ -31,7 +31,7 @@ static enum uqff_code unknown_key(const struct parser *p, const struct uqff_json
                      nearest == NULL ? "" : "'?");
 }
 
-/* ---- rules --------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 static enum uqff_code unknown_figure(const struct parser *p, const struct uqff_json_event *event,
                                      bool drift, const char *where) {
@@ -164,7 +164,7 @@ static enum uqff_code parse_variants(const struct parser *p, bool drift, struct 
     return code;
 }
 
-/* ---- the gate file ------------------------------------------------------------------------- */
+/* ---- the gate file --------------------------------------------------------------------------- */
 
 static enum uqff_code set_baseline_path(const struct parser *p,
                                         const struct uqff_json_event *event) {
@@ -253,7 +253,7 @@ enum uqff_code uqff_gate_parse(struct uqff_gate *gate, const char *text, size_t 
     return code;
 }
 
-/* ---- baselines ----------------------------------------------------------------------------- */
+/* ---- baselines ------------------------------------------------------------------------------- */
 
 /* A baseline is a document of our own, to which keys may have been added since: what is not known
  * is passed over. */

@@ -88,8 +88,7 @@ bool uqff_logits_decode(const unsigned char *row, size_t n, float *out) {
     return true;
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct writer {
     struct uqff_sink *sink;
@@ -201,8 +200,7 @@ enum uqff_code uqff_logits_write(const struct uqff_model *base, const uint32_t *
     return code;
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct reader {
     struct uqff_source *source;

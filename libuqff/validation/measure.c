@@ -4,8 +4,7 @@
 
 #include "validation/measure.h"
 
-/* ---- how a text is cut
- * ------------------------------------------------------------------------------- */
+/* ---- how a text is cut ----------------------------------------------------------------------- */
 
 static enum uqff_code fail_short(size_t found, size_t needed, const char *why, size_t context,
                                  struct uqff_error *err) {
@@ -44,7 +43,8 @@ enum uqff_code uqff_measure_plan(const struct uqff_measure_options *options, siz
         };
     } else {
         if (token_count / context < least_chunks) {
-            return fail_short(token_count, 2 * context, ", two chunks", context, err);
+            return fail_short(token_count, least_chunks * context,
+                              least_chunks == 1 ? ", a chunk" : ", two chunks", context, err);
         }
         *out = (struct measure_plan){
             .chunks = token_count / context,
@@ -60,8 +60,7 @@ enum uqff_code uqff_measure_plan(const struct uqff_measure_options *options, siz
     return UQFF_OK;
 }
 
-/* ---- the models
- * -------------------------------------------------------------------------------------- */
+/* ---- the models ------------------------------------------------------------------------------ */
 
 struct runner { /* one model */
     struct uqff_transformer *transformer;
@@ -163,8 +162,7 @@ static enum uqff_code make_room(struct measuring *m, struct uqff_error *err) {
     return code != UQFF_OK ? code : uqff_room(&m->window, m->plan.length, sizeof(uint32_t), err);
 }
 
-/* ---- scoring
- * ----------------------------------------------------------------------------------------- */
+/* ---- scoring --------------------------------------------------------------------------------- */
 
 static enum uqff_code shape_row(void *context, size_t row, unsigned thread,
                                 struct uqff_error *err) {
@@ -269,8 +267,7 @@ static void estimate(struct measuring *m, size_t chunks, struct uqff_measure *ou
     }
 }
 
-/* ---- all together
- * ------------------------------------------------------------------------------------ */
+/* ---- all together ---------------------------------------------------------------------------- */
 
 static enum uqff_code run_all(struct measuring *m, struct uqff_measure *out,
                               struct uqff_error *err) {

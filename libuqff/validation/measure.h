@@ -7,8 +7,7 @@
 
 #include "validation/transformer.h"
 
-/* ---- rows (measure_rows.c)
- * --------------------------------------------------------------------------- */
+/* ---- rows (measure_rows.c) ------------------------------------------------------------------- */
 
 /* What a row of logits says of itself. */
 struct row_shape {
@@ -29,8 +28,7 @@ struct score {
 struct score uqff_score_row(const struct uqff_ops *ops, const float *x, const float *base,
                             const struct row_shape *base_shape, size_t n, uint32_t token);
 
-/* ---- sums (measure_estimate.c)
- * ----------------------------------------------------------------------- */
+/* ---- sums (measure_estimate.c) --------------------------------------------------------------- */
 
 /* Everything is added in the order of the text. */
 struct tally {
@@ -48,8 +46,7 @@ void uqff_tally_estimate(const struct tally *tally, bool has_base, struct uqff_m
 /* Sorts the values. */
 void uqff_tally_percentiles(struct tally *tally, struct uqff_measure *out);
 
-/* ---- llama.cpp's logits file (logits_file.c)
- * --------------------------------------------------------- */
+/* ---- llama.cpp's logits file (logits_file.c) ------------------------------------------------- */
 
 struct logits_header {
     uint32_t context;
@@ -69,8 +66,7 @@ void uqff_logits_encode(const float *x, const struct row_shape *shape, size_t n,
 /* Logarithms of probabilities. False when the row's scale or minimum is not finite. */
 bool uqff_logits_decode(const unsigned char *row, size_t n, float *out);
 
-/* ---- a run over the text (measure.c)
- * ----------------------------------------------------------------- */
+/* ---- a run over the text (measure.c) --------------------------------------------------------- */
 
 /* Where a run gets the base's rows from, or takes rows to, besides models. Members may be NULL. */
 struct rows_hook {

@@ -109,8 +109,7 @@ void uqff_tally_estimate(const struct tally *tally, bool has_base, struct uqff_m
     }
 }
 
-/* ---- percentiles
- * ------------------------------------------------------------------------------------- */
+/* ---- percentiles ----------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b) {
     float x = *(const float *)a, y = *(const float *)b;

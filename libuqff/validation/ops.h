@@ -54,8 +54,7 @@ const struct uqff_ops *uqff_ops_in_use(void);
 extern const struct uqff_ops uqff_ops_c;
 extern const struct uqff_ops uqff_ops_avx2; /* on x86-64 */
 
-/* ---- operators that are plain C
- * -------------------------------------------------------------------- */
+/* ---- operators that are plain C -------------------------------------------------------------- */
 
 /* out[k] = x[k] / sqrt(mean of x^2 + epsilon) * (weight[k] + shift), k < n. The squares are summed
  * in doubles: lane k % 8, folded in halves. out may be x. */

@@ -6,8 +6,7 @@
 #ifndef UQFF_VALIDATION_OPS_BODY_H
 #define UQFF_VALIDATION_OPS_BODY_H
 
-/* ---- functions of eight floats
- * --------------------------------------------------------------------- */
+/* ---- functions of eight floats --------------------------------------------------------------- */
 
 /* e^x = 2^n e^r with |r| <= ln 2 / 2, e^r by its series to r^7 (what is left out is below 2^-27).
  * The clamps are where results overflow and vanish; their order lets a NaN pass. 2^n is applied
@@ -83,8 +82,7 @@ LANE void vf_store_tail(float *out, vf value, size_t n) {
     }
 }
 
-/* ---- attention
- * ----------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 /* Eight accumulators, two for each query: as many as hide the latency of fused operations.
  *     keys of a block:   d 0: p0 p1 … p15 | d 1: p0 p1 … p15 | … */
@@ -178,8 +176,7 @@ static SIMD void softcap(float *x, size_t n, float cap) {
     }
 }
 
-/* ---- feed forward
- * ---------------------------------------------------------------------------------------- */
+/* ---- feed forward ---------------------------------------------------------------------------- */
 
 static SIMD void swiglu(float *gate, const float *up, size_t n) {
     size_t k = 0;
@@ -203,8 +200,7 @@ static SIMD void geglu(float *gate, const float *up, size_t n) {
     }
 }
 
-/* ---- probabilities
- * ----------------------------------------------------------------------------------------- */
+/* ---- probabilities --------------------------------------------------------------------------- */
 
 static SIMD double sum_exp(const float *x, size_t n, float shift) {
     double lanes[8];

@@ -23,7 +23,7 @@ struct uqff_sampler {
     double *weights; /* as many: shares of the candidates, before they are divided by their sum */
 };
 
-/* ---- the generator ------------------------------------------------------------------------- */
+/* ---- the generator --------------------------------------------------------------------------- */
 
 /* splitmix64 by Sebastiano Vigna: fills the state from a seed of any quality. */
 static uint64_t next_seed(uint64_t *state) {
@@ -54,7 +54,7 @@ static double next_uniform(uint64_t s[4]) {
     return (double)(next_random(s) >> 11) * 0x1p-53;
 }
 
-/* ---- making -------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static enum uqff_code check_share(const char *name, double value, struct uqff_error *err) {
     return value >= 0 && value <= 1
@@ -120,7 +120,7 @@ void uqff_sampler_accept(struct uqff_sampler *sampler, uint32_t token) {
     sampler->recent_count += sampler->recent_count < last;
 }
 
-/* ---- candidates ---------------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------------------ */
 
 /* True when a goes before b: the larger logit, then the smaller id. */
 static bool before(const struct candidate *a, const struct candidate *b) {
@@ -203,7 +203,7 @@ static void sort_best(struct candidate *all, size_t count, size_t kept) {
     qsort(all, kept, sizeof *all, compare_candidates);
 }
 
-/* ---- choosing ------------------------------------------------------------------------------ */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 /* Fills `weights` with exp((logit - largest) / temperature); returns their sum. */
 static double weigh(struct uqff_sampler *sampler, size_t kept, double temperature) {

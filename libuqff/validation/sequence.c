@@ -12,8 +12,7 @@ size_t uqff_slab_rows(size_t vocabulary) {
     return rows < 16 ? 16 : rows > 128 ? 128 : rows;
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static enum uqff_code make_cache(struct uqff_sequence *s, struct uqff_error *err) {
     const struct arch_shape *shape = &s->transformer->shape;
@@ -123,8 +122,7 @@ void uqff_sequence_reset(struct uqff_sequence *sequence) {
     sequence->length = 0;
 }
 
-/* ---- a batch
- * ----------------------------------------------------------------------------------------- */
+/* ---- a batch --------------------------------------------------------------------------------- */
 
 static void fill_angles(const struct arch_rope *rope, size_t half, size_t first, size_t tokens,
                         float *cosines) {
@@ -211,8 +209,7 @@ enum uqff_code uqff_sequence_forward(struct uqff_sequence *s, const uint32_t *to
     return UQFF_OK;
 }
 
-/* ---- logits
- * ------------------------------------------------------------------------------------------ */
+/* ---- logits ---------------------------------------------------------------------------------- */
 
 struct logits {
     struct uqff_sequence *sequence;

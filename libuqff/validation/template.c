@@ -86,8 +86,7 @@ enum uqff_code uqff_template_render(const struct uqff_template *tmpl, const char
     return run.code;
 }
 
-/* ---- bounds
- * -------------------------------------------------------------------------------------------- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 bool uqff_tmpl_fail(struct tmpl_run *run, const struct tmpl_node *at, enum uqff_code code,
                     const char *format, ...) {
@@ -142,8 +141,7 @@ bool uqff_tmpl_emit(struct tmpl_run *run, const struct tmpl_node *at, struct tmp
     return true;
 }
 
-/* ---- containers
- * ------------------------------------------------------------------------------------------ */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 /* Room for one element more; the old place stays behind in the arena. */
 static void *grown(struct tmpl_run *run, const struct tmpl_node *at, void *items, size_t count,

@@ -245,8 +245,7 @@ static inline bool tmpl_next_is_word(const struct tmpl_parser *parser, const cha
 }
 bool uqff_tmpl_expect(struct tmpl_parser *parser, unsigned op, const char *what);
 
-/* ---- values at work
- * -------------------------------------------------------------------------------- */
+/* ---- values at work -------------------------------------------------------------------------- */
 
 struct tmpl_list {
     struct tmpl_value *items;
@@ -404,8 +403,7 @@ bool uqff_tmpl_operate(struct tmpl_run *run, const struct tmpl_node *at, enum tm
                        const struct tmpl_value *a, const struct tmpl_value *b,
                        struct tmpl_value *out);
 
-/* ---- evaluation
- * ------------------------------------------------------------------------------------- */
+/* ---- evaluation ------------------------------------------------------------------------------ */
 
 /* The variables of a JSON object; strftime_now goes into run->now. */
 bool uqff_tmpl_variables(struct tmpl_run *run, const char *json, size_t size,
@@ -444,8 +442,7 @@ bool uqff_tmpl_slice(struct tmpl_run *run, const struct tmpl_node *at,
                      const struct tmpl_value *value, const struct tmpl_value bounds[3],
                      struct tmpl_value *out);
 
-/* ---- what templates can call
- * -------------------------------------------------------------------------- */
+/* ---- what templates can call ----------------------------------------------------------------- */
 
 struct tmpl_named {
     const char *name;

@@ -80,9 +80,7 @@ bool uqff_tmpl_index(struct tmpl_run *run, const struct tmpl_node *at,
     return true;
 }
 
-/* ---- slices
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- slices ---------------------------------------------------------------------------------- */
 
 /* A bound counted from the front, kept in [low, high]; undefined stands for `absent`. */
 static bool bound(struct tmpl_run *run, const struct tmpl_node *at, const struct tmpl_value *value,

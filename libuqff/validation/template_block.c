@@ -64,8 +64,7 @@ bool uqff_tmpl_capture(struct tmpl_run *run, const struct tmpl_node *at,
     return true;
 }
 
-/* ---- statements
- * ------------------------------------------------------------------------------------------ */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 static bool run_print(struct tmpl_run *run, const struct tmpl_node *node,
                       struct tmpl_scope *scope) {

@@ -1,8 +1,7 @@
 /* Chat templates: arguments and macros. */
 #include "validation/template.h"
 
-/* ---- arguments
- * ------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static bool add_named(struct tmpl_run *run, const struct tmpl_node *at, struct tmpl_dict *named,
                       struct tmpl_text name, struct tmpl_value value) {
@@ -63,9 +62,7 @@ bool uqff_tmpl_evaluate_args(struct tmpl_run *run, const struct tmpl_node *list,
     return true;
 }
 
-/* ---- macros
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- macros ---------------------------------------------------------------------------------- */
 
 static bool bind_rest(struct tmpl_run *run, const struct tmpl_node *at,
                       const struct tmpl_node *macro, const struct tmpl_args *args, size_t place,
@@ -164,8 +161,7 @@ bool uqff_tmpl_call(struct tmpl_run *run, const struct tmpl_node *at,
     return true;
 }
 
-/* ---- arguments of functions in C
- * --------------------------------------------------------------------------- */
+/* ---- arguments of functions in C ------------------------------------------------------------- */
 
 const struct tmpl_value *uqff_tmpl_arg(const struct tmpl_call *call, size_t place,
                                        const char *name) {

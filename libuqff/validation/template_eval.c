@@ -111,8 +111,7 @@ static bool eval_chain(struct tmpl_run *run, const struct tmpl_node *node, struc
     return true;
 }
 
-/* ---- behind a value
- * ------------------------------------------------------------------------------------------ */
+/* ---- behind a value -------------------------------------------------------------------------- */
 
 static bool eval_slice(struct tmpl_run *run, const struct tmpl_node *step, struct tmpl_scope *scope,
                        const struct tmpl_value *value, struct tmpl_value *out) {

@@ -2,8 +2,7 @@
  * value form lists, so that the tree is no deeper than the parentheses are. */
 #include "validation/template.h"
 
-/* ---- ranks of operators
- * ---------------------------------------------------------------------------- */
+/* ---- ranks of operators ---------------------------------------------------------------------- */
 
 struct operator_row {
     unsigned sign; /* 0: a word */
@@ -151,8 +150,7 @@ struct tmpl_node *uqff_tmpl_parse_expression(struct tmpl_parser *parser) {
     return node;
 }
 
-/* ---- behind a value: tests, filters, members
- * ---------------------------------------------------------- */
+/* ---- behind a value: tests, filters, members ------------------------------------------------- */
 
 /* A test's one operand without parentheses: `is divisibleby 3`, `is in names`. */
 static bool begins_operand(const struct tmpl_parser *parser) {
@@ -387,8 +385,7 @@ struct tmpl_node *uqff_tmpl_parse_reach(struct tmpl_parser *parser) {
     return node;
 }
 
-/* ---- values
- * ---------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* Strings side by side are one. */
 static bool parse_strings(struct tmpl_parser *parser, struct tmpl_node *node) {

@@ -3,8 +3,7 @@
 
 #include "validation/template.h"
 
-/* ---- any value
- * ---------------------------------------------------------------------------------------- */
+/* ---- any value ------------------------------------------------------------------------------- */
 
 static bool filter_safe(struct tmpl_call *call, struct tmpl_value *out) {
     *out = call->self;
@@ -89,8 +88,7 @@ static bool filter_length(struct tmpl_call *call, struct tmpl_value *out) {
     return true;
 }
 
-/* ---- numbers
- * -------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static bool filter_abs(struct tmpl_call *call, struct tmpl_value *out) {
     *out = call->self;
@@ -171,8 +169,7 @@ static bool filter_float(struct tmpl_call *call, struct tmpl_value *out) {
     return number_filter(call, true, out);
 }
 
-/* ---- strings
- * -------------------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 static bool text_filter(struct tmpl_call *call,
                         bool (*change)(struct tmpl_run *run, const struct tmpl_node *at,
@@ -289,8 +286,7 @@ static bool filter_indent(struct tmpl_call *call, struct tmpl_value *out) {
     return true;
 }
 
-/* ---- finding filters
- * ----------------------------------------------------------------------------------- */
+/* ---- finding filters ------------------------------------------------------------------------- */
 
 static const struct tmpl_named filters[] = {
     {"abs", filter_abs, true},

@@ -4,8 +4,7 @@
 
 #include "validation/template.h"
 
-/* ---- ends and order
- * ------------------------------------------------------------------------------------ */
+/* ---- ends and order -------------------------------------------------------------------------- */
 
 static bool filter_first(struct tmpl_call *call, struct tmpl_value *out) {
     if (!tmpl_is_list(&call->self)) {
@@ -71,8 +70,7 @@ static bool filter_unique(struct tmpl_call *call, struct tmpl_value *out) {
     return true;
 }
 
-/* ---- attributes
- * ------------------------------------------------------------------------------------------ */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 /* The member or item that a dotted path leads to; undefined where it leads nowhere. */
 static bool follow(struct tmpl_call *call, struct tmpl_value value, struct tmpl_text path,
@@ -206,8 +204,7 @@ static bool filter_join(struct tmpl_call *call, struct tmpl_value *out) {
     return true;
 }
 
-/* ---- selection
- * -------------------------------------------------------------------------------------------- */
+/* ---- selection ------------------------------------------------------------------------------- */
 
 /* Whether the test that the arguments from `place` on name (none: truth) holds. */
 static bool holds(struct tmpl_call *call, size_t place, const struct tmpl_value *value, bool *out) {
@@ -270,9 +267,7 @@ static bool filter_rejectattr(struct tmpl_call *call, struct tmpl_value *out) {
     return choose(call, false, true, out);
 }
 
-/* ---- sorting
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- sorting --------------------------------------------------------------------------------- */
 
 struct sorted {
     struct tmpl_value key, item;
@@ -380,9 +375,7 @@ static bool filter_sort(struct tmpl_call *call, struct tmpl_value *out) {
     return true;
 }
 
-/* ---- mappings
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- mappings -------------------------------------------------------------------------------- */
 
 /* [key, value] pairs. */
 bool uqff_tmpl_items(struct tmpl_call *call, struct tmpl_value *out) {

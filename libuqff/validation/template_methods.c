@@ -1,8 +1,7 @@
 /* Chat templates: methods of strings, lists and mappings. */
 #include "validation/template.h"
 
-/* ---- strings
- * --------------------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 /* The sides of a string without their white space. Arguments are not looked at: the reference
  * strips white space whatever characters it is told to strip. */
@@ -185,8 +184,7 @@ static bool method_find(struct tmpl_call *call, struct tmpl_value *out) {
     return true;
 }
 
-/* ---- lists and mappings
- * ----------------------------------------------------------------------------------- */
+/* ---- lists and mappings ---------------------------------------------------------------------- */
 
 static bool method_append(struct tmpl_call *call, struct tmpl_value *out) {
     const struct tmpl_value *item = uqff_tmpl_arg(call, 0, NULL);

@@ -3,8 +3,7 @@
 
 #include "validation/template.h"
 
-/* ---- equality
- * -------------------------------------------------------------------------------------------- */
+/* ---- equality -------------------------------------------------------------------------------- */
 
 static bool is_absent(const struct tmpl_value *value) {
     return value->kind == TMPL_UNDEFINED || value->kind == TMPL_NONE;
@@ -85,8 +84,7 @@ bool uqff_tmpl_equal(struct tmpl_run *run, const struct tmpl_node *at, const str
     return true;
 }
 
-/* ---- membership
- * -------------------------------------------------------------------------------------------- */
+/* ---- membership ------------------------------------------------------------------------------ */
 
 static bool refuse(struct tmpl_run *run, const struct tmpl_node *at, enum tmpl_operator op,
                    const struct tmpl_value *a, const struct tmpl_value *b) {
@@ -135,8 +133,7 @@ bool uqff_tmpl_contains(struct tmpl_run *run, const struct tmpl_node *at,
     return refuse(run, at, TMPL_IN, item, in);
 }
 
-/* ---- arithmetic
- * --------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 static bool compare(enum tmpl_operator op, double a, double b) {
     switch (op) {

@@ -156,8 +156,7 @@ static bool parse_body_to(struct tmpl_parser *parser, const char *end, struct tm
     return parse_body(parser, ends, out) && expect_word(parser, end) && expect_close(parser);
 }
 
-/* ---- statements
- * ------------------------------------------------------------------------------------ */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 static bool parse_if(struct tmpl_parser *parser, struct tmpl_node *node) {
     static const char *const ends[3] = {"endif", "else", "elif"};

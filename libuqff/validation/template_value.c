@@ -43,8 +43,7 @@ bool uqff_tmpl_truth(const struct tmpl_value *value) {
     }
 }
 
-/* ---- growing text
- * ------------------------------------------------------------------------------------- */
+/* ---- growing text ---------------------------------------------------------------------------- */
 
 static char *room(struct tmpl_build *build, size_t n) {
     if (n > build->capacity - build->size) {
@@ -91,8 +90,7 @@ bool uqff_tmpl_put_repeated(struct tmpl_build *build, char byte, size_t n) {
     return at != NULL;
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static bool put_escape(struct tmpl_build *build, uint32_t unit) {
     char text[8];
@@ -238,8 +236,7 @@ bool uqff_tmpl_json(struct tmpl_build *build, const struct tmpl_value *value,
     return put_json(build, value, style, 0);
 }
 
-/* ---- printing
- * ------------------------------------------------------------------------------------------ */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 bool uqff_tmpl_print(struct tmpl_run *run, const struct tmpl_node *at,
                      const struct tmpl_value *value, struct tmpl_text *out) {

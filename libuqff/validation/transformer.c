@@ -18,8 +18,7 @@ static bool has_flag(const struct binder *binder, unsigned flag) {
     return (binder->transformer->shape.traits->flags & flag) != 0;
 }
 
-/* ---- parts of a layer
- * -------------------------------------------------------------------------------- */
+/* ---- parts of a layer ------------------------------------------------------------------------ */
 
 static enum uqff_code bind_norms(struct binder *binder, size_t l, struct layer *layer,
                                  struct uqff_error *err) {
@@ -159,8 +158,7 @@ static enum uqff_code bind_layer(struct binder *binder, size_t l, struct uqff_er
                                         : bind_dense(binder, l, layer, err);
 }
 
-/* ---- both ends
- * --------------------------------------------------------------------------------------- */
+/* ---- both ends ------------------------------------------------------------------------------- */
 
 /* The embedding's rows are the vocabulary. A configuration that claims more would have ids without
  * a row. */
@@ -213,8 +211,7 @@ static enum uqff_code bind_all(struct uqff_transformer *t, struct uqff_error *er
     return code;
 }
 
-/* ---- the public functions
- * ---------------------------------------------------------------------------- */
+/* ---- the public functions -------------------------------------------------------------------- */
 
 enum uqff_code uqff_transformer_open(const struct uqff_model *model,
                                      const struct uqff_transformer_options *options,

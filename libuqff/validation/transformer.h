@@ -9,8 +9,7 @@
 #include "validation/arch.h"
 #include "validation/ops.h"
 
-/* ---- weights
- * --------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* A matrix of `rows` rows of `columns` elements. */
 struct weight {
@@ -85,8 +84,7 @@ enum uqff_code uqff_weight_decode(const struct uqff_transformer *transformer,
                                   const struct weight *weight, size_t row, float *out,
                                   struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Grows to what is asked for and keeps it; its content does not survive growth. */
 struct room {
@@ -131,9 +129,7 @@ enum uqff_code uqff_each_token(const struct uqff_sequence *sequence, size_t coun
                                uqff_loop_body *body, void *context,
                                struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- steps
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 struct product {
     const struct weight *weight;
@@ -168,8 +164,7 @@ enum uqff_code uqff_run_experts(struct uqff_sequence *sequence, const struct lay
 enum uqff_code uqff_activate(struct uqff_sequence *sequence, float *gate, const float *up, size_t n,
                              size_t tokens, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- an evaluation in two halves
- * --------------------------------------------------------------------------- */
+/* ---- an evaluation in two halves ------------------------------------------------------------- */
 
 /* Appends up to UQFF_BATCH tokens: what the head sees of them is left in sequence->normed. */
 enum uqff_code uqff_sequence_forward(struct uqff_sequence *sequence, const uint32_t *tokens,

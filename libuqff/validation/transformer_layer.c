@@ -18,8 +18,7 @@ static const struct arch_shape *shape_of(const struct step *step) {
     return &step->sequence->transformer->shape;
 }
 
-/* ---- operators, a token at a time
- * -------------------------------------------------------------------- */
+/* ---- operators, a token at a time ------------------------------------------------------------ */
 
 /* out = norm(in) */
 static enum uqff_code norm_token(void *context, size_t token, unsigned thread,
@@ -127,8 +126,7 @@ enum uqff_code uqff_activate(struct uqff_sequence *sequence, float *gate, const 
     return uqff_each_token(sequence, tokens, activate_token, &step, err);
 }
 
-/* ---- the two halves of a layer
- * ------------------------------------------------------------------------ */
+/* ---- the two halves of a layer --------------------------------------------------------------- */
 
 static enum uqff_code attention(struct step *step, struct uqff_error *err) {
     struct uqff_sequence *s = step->sequence;

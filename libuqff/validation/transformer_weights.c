@@ -13,8 +13,7 @@ static const char *path(const struct binder *binder) {
     return uqff_model_path(binder->transformer->model);
 }
 
-/* ---- by name
- * ----------------------------------------------------------------------------------------- */
+/* ---- by name --------------------------------------------------------------------------------- */
 
 struct named {
     const char *name;
@@ -69,8 +68,7 @@ static enum uqff_code fail_missing(const struct binder *binder, const char *name
                      path(binder), name, ending);
 }
 
-/* ---- where rows lie
- * ---------------------------------------------------------------------------------- */
+/* ---- where rows lie -------------------------------------------------------------------------- */
 
 /* Bytes of a tensor in memory, when they are one run of a file that can be mapped. The rows of q
  * and k of some GGUF files lie in pairs: they are used as they lie, and *paired set. */
@@ -186,8 +184,7 @@ static enum uqff_code place(struct binder *binder, size_t tensor, uint64_t first
     return copy_rows(binder, weight, err);
 }
 
-/* ---- modules
- * ----------------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------- */
 
 static enum uqff_code fail_shape(const struct binder *binder, const char *module,
                                  const uint64_t *shape, unsigned rank, const char *expected,
@@ -313,8 +310,7 @@ enum uqff_code uqff_bind_experts(struct binder *binder, const char *module, uint
     return code;
 }
 
-/* ---- other tensors
- * ----------------------------------------------------------------------------------- */
+/* ---- other tensors --------------------------------------------------------------------------- */
 
 enum uqff_code uqff_bind_residual(struct binder *binder, const char *module, uint64_t rows,
                                   uint64_t columns, struct weight *out, struct uqff_error *err) {
@@ -364,8 +360,7 @@ enum uqff_code uqff_bind_vector(struct binder *binder, const char *name, uint64_
     return uqff_model_read_rows(transformer->model, found->index, 0, 1, values, err);
 }
 
-/* ---- using them
- * -------------------------------------------------------------------------------------- */
+/* ---- using them ------------------------------------------------------------------------------ */
 
 struct weight uqff_weight_rows(const struct weight *weight, size_t first, size_t rows) {
     struct weight part = *weight;

@@ -14,7 +14,7 @@ enum { PART_ELEMENTS = 256 << 10 };
  * use vectors and the order of additions is still a stated one. */
 enum { LANES = 8 };
 
-/* ---- listing ------------------------------------------------------------------------------- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 /* A tensor of a model, as rows. */
 struct tensor {
@@ -97,7 +97,7 @@ static enum uqff_code list_tensors(const struct uqff_model *model, struct uqff_a
     return UQFF_OK;
 }
 
-/* ---- one pair of tensors ------------------------------------------------------------------- */
+/* ---- one pair of tensors --------------------------------------------------------------------- */
 
 /* Sums over some rows of x, the source, and y. */
 struct sums {
@@ -284,7 +284,7 @@ static void set_error(struct uqff_weight_error *error, const struct sums *sums) 
     error->max_at = sums->max_at;
 }
 
-/* ---- all tensors --------------------------------------------------------------------------- */
+/* ---- all tensors ----------------------------------------------------------------------------- */
 
 struct pair {
     const struct tensor *source, *candidate;

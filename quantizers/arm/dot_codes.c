@@ -21,7 +21,7 @@ LANE vb without_offset(uint32_t type, vb q) {
     return offset_of(type) ? vb_sub(q, vb_set(offset_of(type))) : q;
 }
 
-/* ---- blocks of 32 --------------------------------------------------------------------------- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 LANE float dot_32(uint32_t type, const unsigned char *w, const unsigned char *x, size_t n) {
     const size_t w_bytes = block_bytes_of(type);
@@ -42,7 +42,7 @@ LANE float dot_32(uint32_t type, const unsigned char *w, const unsigned char *x,
     return uqff_fold_8(lanes);
 }
 
-/* ---- blocks of 256 -------------------------------------------------------------------------- */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 /* Σ minimum * sum of the activations, over 16 groups of 16 or 8 of 32. */
 LANE int32_t minimum_sums(const uint64_t m[2], int group, const unsigned char *sums) {
@@ -104,7 +104,7 @@ LANE float dot_256(uint32_t type, const unsigned char *w, const unsigned char *x
     return uqff_fold_8(lanes);
 }
 
-/* ---- one function a type -------------------------------------------------------------------- */
+/* ---- one function a type --------------------------------------------------------------------- */
 
 #define DOT(block, name, TYPE)                                                                     \
     float LEVEL(dot_##name)(const unsigned char *w, const unsigned char *x, size_t n) {            \

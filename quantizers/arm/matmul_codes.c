@@ -45,7 +45,7 @@ LANE float load_float(const unsigned char *p) {
     return bits_float(uqff_load_le32(p));
 }
 
-/* ---- integers ------------------------------------------------------------------------------- */
+/* ---- integers -------------------------------------------------------------------------------- */
 
 LANE void step(struct word_sums *s, const unsigned char *w, const unsigned char *x) {
     int8x16_t w0 = load(w), w1 = load(w + 16);
@@ -127,7 +127,7 @@ LANE void add_minima(struct sums *s, const unsigned char *w, const unsigned char
     }
 }
 
-/* ---- float sums ----------------------------------------------------------------------------- */
+/* ---- float sums ------------------------------------------------------------------------------ */
 
 /* lane = fmaf(d * dx, sums, lane), or with -(d * dx). */
 LANE void scaled_add(struct lane *lane, const struct sums *s, const unsigned char *d,
@@ -169,7 +169,7 @@ LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *results) {
     }
 }
 
-/* ---- one block ------------------------------------------------------------------------------ */
+/* ---- one block ------------------------------------------------------------------------------- */
 
 /* The layouts are those of lanes/matmul.h and matmul_place.c; w and results are already at the
  * eight rows in question. */
@@ -216,7 +216,7 @@ LANE void block_256(uint32_t type, struct lane *lane, const unsigned char *w,
     scaled_add(lane, &minima, w + 64, x, true);
 }
 
-/* ---- a panel -------------------------------------------------------------------------------- */
+/* ---- a panel --------------------------------------------------------------------------------- */
 
 LANE void multiply(uint32_t type, const struct uqff_matmul *plan, const unsigned char *panel,
                    const unsigned char *activations, float *results) {

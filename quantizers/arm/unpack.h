@@ -24,7 +24,7 @@ struct group {
     float32x4_t v[8];
 };
 
-/* ---- bytes ---------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 LANE vb vb_load(const unsigned char *p) {
     return (vb){{vld1q_u8(p), vld1q_u8(p + 16)}};
@@ -161,7 +161,7 @@ LANE vb vb_trits_to_fraction(vb v) {
     return (vb){{trits_to_fraction(v.val[0]), trits_to_fraction(v.val[1])}};
 }
 
-/* ---- codes to floats ------------------------------------------------------------------------ */
+/* ---- codes to floats ------------------------------------------------------------------------- */
 
 struct sixteen {
     float32x4_t v[4];
@@ -215,7 +215,7 @@ LANE void put_half(unsigned char *p, uint16_t half) {
     memcpy(p, &half, sizeof half);
 }
 
-/* ---- groups of floats ----------------------------------------------------------------------- */
+/* ---- groups of floats ------------------------------------------------------------------------ */
 
 LANE struct group group_load(const float *x) {
     struct group g;
@@ -343,7 +343,7 @@ LANE vb group_count_above(struct group g, const int16_t threshold[7], int offset
                  vreinterpretq_u8_s8(vcombine_s8(eight[2], eight[3]))}};
 }
 
-/* ---- 32 plain floats ------------------------------------------------------------------------ */
+/* ---- 32 plain floats ------------------------------------------------------------------------- */
 
 LANE bool group_has_nan(struct group g) {
     uint32x4_t number = vdupq_n_u32(0xffffffff);

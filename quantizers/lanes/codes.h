@@ -13,7 +13,7 @@
 #include "ref/codes.h"
 #include "ref/iq4.h"
 
-/* ---- a type's constants --------------------------------------------------------------------- */
+/* ---- a type's constants ---------------------------------------------------------------------- */
 
 /* What unsigned codes are too large by. */
 LANE int offset_of(uint32_t type) {
@@ -115,7 +115,7 @@ LANE size_t d_place_of(uint32_t type) {
     }
 }
 
-/* ---- blocks of 32 --------------------------------------------------------------------------- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 LANE vb codes_32(uint32_t type, const unsigned char *block) {
     switch (type) {
@@ -140,7 +140,7 @@ LANE vb codes_32(uint32_t type, const unsigned char *block) {
     }
 }
 
-/* ---- blocks of 256 -------------------------------------------------------------------------- */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 /* Codes 0..127 of planes of bit pairs, in the lowest two bits; above them is the rest. */
 LANE void pairs_128(const unsigned char *plane, vb q[4]) {
@@ -270,7 +270,7 @@ LANE void codes_256(uint32_t type, const unsigned char *block, vb q[8]) {
     }
 }
 
-/* ---- scales --------------------------------------------------------------------------------- */
+/* ---- scales ---------------------------------------------------------------------------------- */
 
 /* Scales and minima of the groups of a block of 256, one to a byte, those of group 0 lowest. Scales
  * have signs. Types with 8 groups use the first words. */

@@ -12,7 +12,7 @@
 #include "ref/iq4.h"
 #include "ref/ref.h"
 
-/* ---- plain floats --------------------------------------------------------------------------- */
+/* ---- plain floats ---------------------------------------------------------------------------- */
 
 /* What a number that is none becomes the reference knows; here it would be made quiet. */
 SIMD static void decode_f16(const unsigned char *x, float *y, size_t n) {
@@ -31,7 +31,7 @@ SIMD static void decode_bf16(const unsigned char *x, float *y, size_t n) {
     uqff_ref_dequantize_bf16(x, y, n);
 }
 
-/* ---- 32 values ------------------------------------------------------------------------------ */
+/* ---- 32 values ------------------------------------------------------------------------------- */
 
 SIMD static void decode_q4_0(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 32, x += 18, y += 32) {
@@ -98,7 +98,7 @@ SIMD static void decode_mxfp4(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-/* ---- 256 values in groups of 16 ------------------------------------------------------------- */
+/* ---- 256 values in groups of 16 -------------------------------------------------------------- */
 
 SIMD static void decode_q2_k(const unsigned char *x, float *y, size_t n) {
     const vb three = vb_set(3);
@@ -173,7 +173,7 @@ SIMD static void decode_q6_k(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-/* ---- 256 values in groups of 32 ------------------------------------------------------------- */
+/* ---- 256 values in groups of 32 -------------------------------------------------------------- */
 
 /* The scales of Q4_K and Q5_K (ref/pack.h): s[g] and m[g] of each group, with d and -dmin. */
 LANE void scales_6(const unsigned char *x, float s[32]) {
@@ -245,7 +245,7 @@ SIMD static void decode_iq4_xs(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-/* ---- 256 values, one scale ------------------------------------------------------------------ */
+/* ---- 256 values, one scale ------------------------------------------------------------------- */
 
 SIMD static void decode_q8_k(const unsigned char *x, float *y, size_t n) {
     for (; n > 0; n -= 256, x += 292) {
@@ -312,7 +312,7 @@ SIMD static void decode_tq1_0(const unsigned char *x, float *y, size_t n) {
     }
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* Rows so long that their beginning has left the caches of a core by the time that they end are
  * written past the caches. That spares reading what is overwritten, half of the traffic. The part

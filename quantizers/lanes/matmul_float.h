@@ -50,7 +50,7 @@ static size_t token_stride(const struct uqff_matmul *plan) {
     return groups_of(plan) * steps_of(plan) * TOKENS + LINE;
 }
 
-/* ---- layout --------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 static void place(const struct uqff_matmul *plan, const unsigned char *data, size_t first,
                   size_t count, size_t token, unsigned char *activations) {
@@ -104,7 +104,7 @@ static SIMD void pack(const struct uqff_matmul *plan,
     }
 }
 
-/* ---- sums ----------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 LANE struct sums lane_sums(const float *w, const float *x, size_t steps) {
     struct sums s = sums_zero();

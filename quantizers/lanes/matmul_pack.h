@@ -46,7 +46,7 @@ LANE void put_block(uint32_t type, unsigned char *out, const vb row[8]) {
     put_columns(out, 0, row);
 }
 
-/* ---- blocks of 32 --------------------------------------------------------------------------- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 LANE void pack_32(uint32_t type, const struct uqff_matmul *plan,
                   const unsigned char *const row[UQFF_PANEL_ROWS], unsigned char *panel) {
@@ -71,7 +71,7 @@ LANE void pack_32(uint32_t type, const struct uqff_matmul *plan,
     }
 }
 
-/* ---- blocks of 256 -------------------------------------------------------------------------- */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 /* What precedes the codes of the 32 columns from 32g on: those before, and scales of whole groups.
  */

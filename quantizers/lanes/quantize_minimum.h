@@ -47,7 +47,7 @@ struct minimum_block {
     float step[16], offset[16];
 };
 
-/* ---- search --------------------------------------------------------------------------------- */
+/* ---- search ---------------------------------------------------------------------------------- */
 
 /* Groups 8v .. 8v+7 of a super-block. sigma2 counts with importance only. */
 LANE void minimum_load(struct qkx_lanes *q, const struct minimum_type *t, const float *x,
@@ -104,7 +104,7 @@ LANE void minimum_search(const struct minimum_type *t, const float *x, const flo
     }
 }
 
-/* ---- steps ---------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 /* uqff_round_scales() */
 LANE float round_scales(int groups, float nmax, const float *scales, uint8_t *codes) {
@@ -154,7 +154,7 @@ LANE void minimum_steps_weighted(const struct minimum_type *t, int blocks,
     }
 }
 
-/* ---- finish --------------------------------------------------------------------------------- */
+/* ---- finish ---------------------------------------------------------------------------------- */
 
 /* Eight codes of group g, as uqff_requantize_minimum() rounds: with the stored step 0 they are
  * those of the search. */
@@ -222,7 +222,7 @@ LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *fini
     }
 }
 
-/* ---- Q2_K ----------------------------------------------------------------------------------- */
+/* ---- Q2_K ------------------------------------------------------------------------------------ */
 
 LANE void finish_q2_k(const struct minimum_type *t, struct minimum_block *b, unsigned char *y) {
     minimum_store_steps(t, b, y + 80, y + 82);
@@ -247,7 +247,7 @@ SIMD void LEVEL(quantize_q2_k)(const float *x, unsigned char *y, size_t n,
     minimum_quantize(&type, finish_q2_k, 84, x, y, n, importance);
 }
 
-/* ---- Q4_K, Q5_K ----------------------------------------------------------------------------- */
+/* ---- Q4_K, Q5_K ------------------------------------------------------------------------------ */
 
 LANE void finish_q4_k(const struct minimum_type *t, struct minimum_block *b, unsigned char *y) {
     minimum_store_steps(t, b, y, y + 2);

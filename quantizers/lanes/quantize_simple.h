@@ -58,7 +58,7 @@ LANE void finish_scales(struct batch *b) {
     eight_halves(b->d, b->d_half);
 }
 
-/* ---- Q4_0, Q5_0 ----------------------------------------------------------------------------- */
+/* ---- Q4_0, Q5_0 ------------------------------------------------------------------------------ */
 
 /* As signed_maximum in ref/number.h. The ends of the range tell it, but where both are equally far
  * from zero: then the first of the two counts, or +0. */
@@ -112,7 +112,7 @@ SIMD static void encode_q5_0(const float *x, unsigned char *y) {
     }
 }
 
-/* ---- Q4_1, Q5_1 ----------------------------------------------------------------------------- */
+/* ---- Q4_1, Q5_1 ------------------------------------------------------------------------------ */
 
 /* As range_of in ref/number.h. Of zeros the first one counts. That is seen in the bits of a
  * smallest element only; where the largest is zero as well, all are, and the two are the same
@@ -169,7 +169,7 @@ SIMD static void encode_q5_1(const float *x, unsigned char *y) {
     }
 }
 
-/* ---- Q8_0, Q8_1 ----------------------------------------------------------------------------- */
+/* ---- Q8_0, Q8_1 ------------------------------------------------------------------------------ */
 
 LANE void byte_scales(const float *x, struct batch *b) {
     eight_magnitudes(x, b->d);
@@ -204,7 +204,7 @@ SIMD static void encode_q8_1(const float *x, unsigned char *y) {
     }
 }
 
-/* ---- MXFP4 ---------------------------------------------------------------------------------- */
+/* ---- MXFP4 ----------------------------------------------------------------------------------- */
 
 /*
  * The codes of E2M1 stand for 0, 1, 2, 3, 4, 6, 8 and 12 halves of the scale, with a sign, and the
@@ -242,7 +242,7 @@ SIMD static void encode_mxfp4(const float *x, unsigned char *y) {
     }
 }
 
-/* ---- rows of blocks of 32 ------------------------------------------------------------------- */
+/* ---- rows of blocks of 32 -------------------------------------------------------------------- */
 
 SIMD void LEVEL(quantize_q4_0)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
@@ -298,7 +298,7 @@ SIMD void LEVEL(quantize_mxfp4)(const float *x, unsigned char *y, size_t n,
     encode_row(encode_mxfp4, x, y, n, 17);
 }
 
-/* ---- 256 values: TQ1_0, TQ2_0 --------------------------------------------------------------- */
+/* ---- 256 values: TQ1_0, TQ2_0 ---------------------------------------------------------------- */
 
 /* Codes -1..1 of 32 values, as 0..2. */
 LANE vb encode_trits(const float *x, float id) {

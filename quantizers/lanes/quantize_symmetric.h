@@ -36,7 +36,7 @@ LANE void symmetric_search(struct symmetric_block *b, struct qx_lanes q[2],
     }
 }
 
-/* ---- second rounding ------------------------------------------------------------------------ */
+/* ---- second rounding ------------------------------------------------------------------------- */
 
 /* Eight codes of group g, as uqff_requantize_symmetric() rounds. */
 LANE vi symmetric_codes_8(const struct symmetric_block *b, int g, int i, float nmax) {
@@ -69,7 +69,7 @@ LANE float largest_scale(const float *scales) {
     return scales[__builtin_ctz(equal)];
 }
 
-/* ---- Q6_K ----------------------------------------------------------------------------------- */
+/* ---- Q6_K ------------------------------------------------------------------------------------ */
 
 LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
     float largest = largest_scale(b->scale);
@@ -124,7 +124,7 @@ SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
     }
 }
 
-/* ---- Q3_K ----------------------------------------------------------------------------------- */
+/* ---- Q3_K ------------------------------------------------------------------------------------ */
 
 /* See ref/q3_k.c. */
 LANE void q3_k_pack_scales(unsigned char *y, const uint8_t *s) {

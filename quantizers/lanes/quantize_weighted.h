@@ -46,7 +46,7 @@ LANE void weighted_store_codes(unsigned char *y, vb codes, bool five_bits) {
     vb_store_nibbles(y, vb_and(codes, vb_set(0x0f)));
 }
 
-/* ---- Q4_0, Q5_0 ----------------------------------------------------------------------------- */
+/* ---- Q4_0, Q5_0 ------------------------------------------------------------------------------ */
 
 LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const float *x,
                              unsigned char *y, size_t n, const float *importance) {
@@ -89,7 +89,7 @@ SIMD void LEVEL(quantize_q5_0_weighted)(const float *x, unsigned char *y, size_t
     weighted_symmetric(&type, true, x, y, n, importance);
 }
 
-/* ---- Q4_1, Q5_1 ----------------------------------------------------------------------------- */
+/* ---- Q4_1, Q5_1 ------------------------------------------------------------------------------ */
 
 LANE void weighted_minimum(const struct uqff_qkx *how, bool five_bits, const float *x,
                            unsigned char *y, size_t n, const float *importance) {

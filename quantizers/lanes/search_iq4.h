@@ -23,7 +23,7 @@
 
 enum { IQ4_GROUP = 32, IQ4_LANES = 16 };
 
-/* ---- codes ---------------------------------------------------------------------------------- */
+/* ---- codes ----------------------------------------------------------------------------------- */
 
 /*
  * Codes by binary search, four comparisons with half-way points. What is known of the code so far
@@ -73,7 +73,7 @@ LANE vb iq4_codes(const float *x, float id) {
     return vb_of_codes(q[0], q[1], q[2], q[3]);
 }
 
-/* ---- the elements of a group over the trials ------------------------------------------------ */
+/* ---- the elements of a group over the trials ------------------------------------------------- */
 
 struct iq4_elements {
     float qx[IQ4_GROUP][2]; /* w·q·x of the first k trials, and of the others */
@@ -190,7 +190,7 @@ LANE void iq4_add_up(const struct iq4_elements *e, float *qx, float *q2) {
     vf_store(q2 + 8, q2_b);
 }
 
-/* ---- eight groups --------------------------------------------------------------------------- */
+/* ---- eight groups ---------------------------------------------------------------------------- */
 
 /* signed_maximum() of up to eight groups. The extremes tell it, but where both are equally far from
  * zero and the first one counts. */

@@ -9,7 +9,7 @@
 const int8_t uqff_mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 const int8_t uqff_mxfp4_plus_12[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
-/* ---- 32 values ------------------------------------------------------------------------------ */
+/* ---- 32 values ------------------------------------------------------------------------------- */
 
 /* 16 bytes of nibbles, with the fifth bits above them, less `offset`. */
 static void nibbles(const unsigned char *qs, uint32_t fifth, int offset, int8_t *code) {
@@ -70,7 +70,7 @@ void uqff_codes_mxfp4(const unsigned char *block, struct uqff_codes *out) {
     looked_up(block + 1, uqff_mxfp4_values, out->code);
 }
 
-/* ---- 256 values in groups of 16 ------------------------------------------------------------- */
+/* ---- 256 values in groups of 16 -------------------------------------------------------------- */
 
 /* The two bits of code i in planes of 128 codes each. */
 static int pair(const unsigned char *planes, int i) {
@@ -114,7 +114,7 @@ void uqff_codes_q6_k(const unsigned char *block, struct uqff_codes *out) {
     }
 }
 
-/* ---- 256 values in groups of 32 ------------------------------------------------------------- */
+/* ---- 256 values in groups of 32 -------------------------------------------------------------- */
 
 /* What Q4_K and Q5_K share: d, dmin, scales and minima, and the lower four bits of codes. */
 static void codes_with_scales_6(const unsigned char *block, const unsigned char *qs,
@@ -154,7 +154,7 @@ void uqff_codes_iq4_xs(const unsigned char *block, struct uqff_codes *out) {
     }
 }
 
-/* ---- 256 values, one scale ------------------------------------------------------------------ */
+/* ---- 256 values, one scale ------------------------------------------------------------------- */
 
 /* Trit n of a byte: a fraction of 256 whose earlier trits are cut off above. */
 static int8_t trit(unsigned byte, unsigned power) {

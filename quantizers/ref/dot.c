@@ -17,7 +17,7 @@ static int32_t group_sum(const int8_t *code, const unsigned char *x, int n) {
     return sum;
 }
 
-/* ---- blocks of 32 --------------------------------------------------------------------------- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 /* Activations in Q8_0: d f16, 32 codes. */
 static float dot_q8_0(uqff_codes_fn *decode, size_t bytes, const unsigned char *w,
@@ -48,7 +48,7 @@ static float dot_q8_1(uqff_codes_fn *decode, size_t bytes, const unsigned char *
     return uqff_fold_8(lanes);
 }
 
-/* ---- blocks of 256 -------------------------------------------------------------------------- */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 /* Activations in Q8_K: d f32, 256 codes, the sums of each 16 codes in 16 bits. `minimum`: the type
  * has minima. */
@@ -76,7 +76,7 @@ static float dot_q8_k(uqff_codes_fn *decode, size_t bytes, int group, bool minim
     return uqff_fold_8(lanes);
 }
 
-/* ---- one function a type -------------------------------------------------------------------- */
+/* ---- one function a type --------------------------------------------------------------------- */
 
 #define SIMPLE(name, activations, bytes)                                                           \
     static float dot_##name(const unsigned char *w, const unsigned char *x, size_t n) {            \
@@ -111,7 +111,7 @@ static float dot_weights_q8_1(const unsigned char *w, const unsigned char *x, si
     return dot_q8_0(uqff_codes_q8_1, 36, w, x, n);
 }
 
-/* ---- exact ---------------------------------------------------------------------------------- */
+/* ---- exact ----------------------------------------------------------------------------------- */
 
 static void lanes_f32(float lanes[UQFF_FLOAT_LANES], const float *w, const float *x, size_t n) {
     for (size_t k = 0; k < n; k++) {

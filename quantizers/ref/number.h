@@ -146,7 +146,7 @@ static inline float inverse(float v) {
     return is_finite(r) ? r : 0.0f;
 }
 
-/* ---- extremes of a group -------------------------------------------------------------------- */
+/* ---- extremes of a group --------------------------------------------------------------------- */
 
 /* The largest magnitude, compared by its bits: without a sign these order like the numbers, and
  * unlike them without exceptions. NaN comes out above infinity, so that what became of a group
@@ -195,7 +195,7 @@ static inline struct range range_of(int n, const float *x) {
     return range;
 }
 
-/* ---- sums ----------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 /* All run in index order, each over its own loop: a compiler that runs two sums of one loop in the
  * lanes of a vector computes on garbage in the others, and is slow where that is subnormal. */

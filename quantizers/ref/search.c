@@ -25,7 +25,7 @@ static float best_scale(struct fit fit) {
     return fit.suml2 != 0.0f ? fit.sumlx / fit.suml2 : 0.0f;
 }
 
-/* ---- QX ------------------------------------------------------------------------------------- */
+/* ---- QX -------------------------------------------------------------------------------------- */
 
 static struct fit qx_fit(int n, int nmax, const float *x, const float *w, float iscale) {
     float lo = (float)-nmax;
@@ -67,7 +67,7 @@ float uqff_search_qx(int n, int nmax, const float *x, const float *w, uint8_t *c
     return scale;
 }
 
-/* ---- Q3 ------------------------------------------------------------------------------------- */
+/* ---- Q3 -------------------------------------------------------------------------------------- */
 
 /* One sweep: for each element, takes it out of the sums, finds the code that suits the scale of the
  * others best, and keeps it if the fit improves. Returns whether any code changed. */
@@ -117,7 +117,7 @@ float uqff_search_q3(int n, int nmax, const float *x, uint8_t *codes) {
     return best_scale(fit);
 }
 
-/* ---- QKX ------------------------------------------------------------------------------------ */
+/* ---- QKX ------------------------------------------------------------------------------------- */
 
 /* x is near scale * l + min. */
 struct line {
@@ -204,7 +204,7 @@ float uqff_search_qkx(const struct uqff_qkx *how, int n, const float *x, const f
     return line.scale;
 }
 
-/* ---- QP ------------------------------------------------------------------------------------- */
+/* ---- QP -------------------------------------------------------------------------------------- */
 
 static float qp_error(int n, int nmax, const float *x, const float *w, float iscale) {
     float scale = 1.0f / iscale;
@@ -271,7 +271,7 @@ float uqff_search_qp(int n, int nmax, const float *x, const float *w, uint8_t *c
     return best_scale(fit);
 }
 
-/* ---- around the searches -------------------------------------------------------------------- */
+/* ---- around the searches --------------------------------------------------------------------- */
 
 float uqff_round_scales(int n, int nmax, const float *scales, uint8_t *codes) {
     float max = positive_maximum(n, scales);

@@ -8,7 +8,7 @@
 #include "lanes/codes.h"
 #include "lanes/dot.h"
 
-/* ---- nibbles -------------------------------------------------------------------------------- */
+/* ---- nibbles --------------------------------------------------------------------------------- */
 
 /* Codes or activations of two blocks: values 0..15 of both, and values 16..31, each with those of
  * the first block in its lower half. */
@@ -97,7 +97,7 @@ LANE __m256i neighbours(uint32_t type, __m256i a, __m256i b) {
     return has_signed_codes(type) ? _mm256_hadd_epi32(a, b) : word_pairs(_mm256_packs_epi32(a, b));
 }
 
-/* ---- eight blocks --------------------------------------------------------------------------- */
+/* ---- eight blocks ---------------------------------------------------------------------------- */
 
 /* The integers of eight blocks; x: the codes of the first block of activations. */
 LANE __m256i eight_integers(uint32_t type, const unsigned char *w, const unsigned char *x,
@@ -135,16 +135,17 @@ LANE __m256 eight_blocks(uint32_t type, const unsigned char *w, const unsigned c
     const size_t w_bytes = block_bytes_of(type);
     if (has_minimum(type)) { /* against Q8_1 */
         __m256 sums = _mm256_cvtepi32_ps(eight_integers(type, w, x + 4, 36));
-        __m256 scale = _mm256_mul_ps(eight_f16(w, w_bytes), eight_f16(x, 36));
-        sum = _mm256_fmadd_ps(scale, sums, sum);
-        return _mm256_fmadd_ps(eight_f16(w + 2, w_bytes), eight_f16(x + 2, 36), sum);
+        struct two_floats of_w = eight_f16_pairs(w, w_bytes);
+        struct two_floats of_x = eight_f16_pairs(x, 36);
+        sum = _mm256_fmadd_ps(_mm256_mul_ps(of_w.first, of_x.first), sums, sum);
+        return _mm256_fmadd_ps(of_w.second, of_x.second, sum);
     }
     __m256 sums = _mm256_cvtepi32_ps(eight_integers(type, w, x + 2, 34));
     __m256 dw = type == UQFF_TYPE_MXFP4 ? eight_half_scales(w, w_bytes) : eight_f16(w, w_bytes);
     return _mm256_fmadd_ps(_mm256_mul_ps(dw, eight_f16(x, 34)), sums, sum);
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 LANE float dot_32(uint32_t type, const unsigned char *w, const unsigned char *x, size_t n) {
     const size_t w_bytes = block_bytes_of(type);

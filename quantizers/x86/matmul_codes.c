@@ -141,7 +141,7 @@ LANE void sums_add(struct sums *s, const struct sums *t) {
     KEEP_SUMS(s);
 }
 
-/* ---- float sums ----------------------------------------------------------------------------- */
+/* ---- float sums ------------------------------------------------------------------------------ */
 
 /* One lane of the contract for 16 rows and four tokens, in the order of struct sums. */
 struct lane {
@@ -209,7 +209,7 @@ LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *results) {
     }
 }
 
-/* ---- one block ------------------------------------------------------------------------------ */
+/* ---- one block ------------------------------------------------------------------------------- */
 
 /* The layouts are those of lanes/matmul.h and matmul_place.c. */
 
@@ -296,7 +296,7 @@ LANE void block_256_wide(struct lane *lane, const unsigned char *w, const unsign
     scaled_add(lane, &s, w + 8192, x + 2048);
 }
 
-/* ---- a panel -------------------------------------------------------------------------------- */
+/* ---- a panel --------------------------------------------------------------------------------- */
 
 LANE void block(uint32_t type, struct lane *lane, const unsigned char *w, const unsigned char *x) {
     const bool small = tile_block_of(type) == 32;

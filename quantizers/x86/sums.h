@@ -29,7 +29,7 @@ LANE __m256i eight_totals(const __m256i v[8]) {
                             _mm256_permute2x128_si256(low, high, 0x31));
 }
 
-/* ---- fields of eight blocks ----------------------------------------------------------------- */
+/* ---- fields of eight blocks ------------------------------------------------------------------ */
 
 /* Two bytes from each of eight places, `stride` apart, which is at least 16. Each is loaded so that
  * it comes to its place in the vector; that reaches to 2 bytes behind the last, and not before the
@@ -70,6 +70,20 @@ LANE __m256 eight_f32(const unsigned char *p, size_t stride) {
     return v;
 }
 
+struct two_floats {
+    __m256 first, second;
+};
+
+/* Two f16 from each. */
+LANE struct two_floats eight_f16_pairs(const unsigned char *p, size_t stride) {
+    __m256i pairs = _mm256_castps_si256(eight_f32(p, stride));
+    __m256i first = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
+    __m256i words = _mm256_packus_epi32(first, _mm256_srli_epi32(pairs, 16));
+    words = _mm256_permute4x64_epi64(words, 0xd8);
+    return (struct two_floats){_mm256_cvtph_ps(_mm256_castsi256_si128(words)),
+                               _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
+}
+
 /* The first `count` lanes of a, the others of b. */
 LANE __m256 first_lanes(size_t count, __m256 a, __m256 b) {
     __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -77,7 +91,7 @@ LANE __m256 first_lanes(size_t count, __m256 a, __m256 b) {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(live));
 }
 
-/* ---- the end -------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* NaNs made one, see uqff_one_nan. */
 LANE __m256 one_nan(__m256 v) {

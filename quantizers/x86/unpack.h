@@ -25,7 +25,7 @@ struct group {
     __m256 v[4];
 };
 
-/* ---- bytes ---------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 LANE vb vb_load(const unsigned char *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -144,7 +144,7 @@ LANE vb vb_trits_to_fraction(vb v) {
     return _mm256_packus_epi16(_mm256_srli_epi16(a, 7), _mm256_srli_epi16(b, 7));
 }
 
-/* ---- codes to floats ------------------------------------------------------------------------ */
+/* ---- codes to floats ------------------------------------------------------------------------- */
 
 /* The four groups of eight bytes, each as the lower half of a register. */
 struct eights {
@@ -192,7 +192,7 @@ LANE void put_half(unsigned char *p, uint16_t half) {
     memcpy(p, &half, sizeof half);
 }
 
-/* ---- groups of floats ----------------------------------------------------------------------- */
+/* ---- groups of floats ------------------------------------------------------------------------ */
 
 LANE struct group group_load(const float *x) {
     return (struct group){{_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8), _mm256_loadu_ps(x + 16),
@@ -338,7 +338,7 @@ LANE vb group_count_above(struct group g, const int16_t threshold[7], int offset
     return in_order(_mm256_or_si256(count, _mm256_srli_epi16(eight, 4)));
 }
 
-/* ---- 32 plain floats ------------------------------------------------------------------------ */
+/* ---- 32 plain floats ------------------------------------------------------------------------- */
 
 /* Each of these returns whether it did its work: it did not if there is a NaN. */
 

@@ -7,7 +7,7 @@
 #include "libuqff/base/os.h"
 #include "tests/unit/test_pack_support.h"
 
-/* ---- faults ---- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static size_t calls, fail_at; /* of the kind at hand */
 
@@ -107,7 +107,7 @@ static bool was_met(enum fault fault, size_t n) {
     return calls >= n;
 }
 
-/* ---- operations ---- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 /* One run that is to be disturbed. `prepare` makes what must be there before, in an empty
  * directory. */
@@ -261,7 +261,7 @@ static const struct operation operations[] = {
     {"pack from GGUF", false, prepare_gguf, run_regguf},
 };
 
-/* ---- every n ---- */
+/* ---- every n --------------------------------------------------------------------------------- */
 
 /* Names, sizes and content of all files, in one digest. */
 static struct uqff_digest fingerprint(const char *directory) {

@@ -64,7 +64,7 @@ static inline float random_float(struct random *r) {
     return v;
 }
 
-/* ---- values --------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 typedef void fill_fn(struct random *r, float *x, size_t n);
 
@@ -320,7 +320,7 @@ static void fill_mixed(struct random *r, float *x, size_t n) {
     }
 }
 
-/* ---- importance ----------------------------------------------------------------------------- */
+/* ---- importance ------------------------------------------------------------------------------ */
 
 static void weights_uniform(struct random *r, float *w, size_t n) {
     for (size_t i = 0; i < n; i++) {

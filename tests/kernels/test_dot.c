@@ -25,7 +25,7 @@ enum {
     MAX_BYTES = MAX_COLUMNS * MAX_ROWS * 8,
 };
 
-/* ---- memory with an end --------------------------------------------------------------------- */
+/* ---- memory with an end ---------------------------------------------------------------------- */
 
 /* Bytes with a page before and after them that may not be touched. */
 struct guarded {
@@ -57,7 +57,7 @@ static void *place(struct guarded g, size_t size, size_t slack, bool at_end) {
 
 static struct guarded weight_memory, activation_memory, float_memory, out_memory, scratch_memory;
 
-/* ---- helpers -------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static int failures;
 static uint64_t compared;
@@ -143,7 +143,7 @@ static void describe(const struct recipe *recipe, const char *level, uint32_t ty
     failures++;
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* The sum as a plain mind would take it, and how far off a chain of float32 sums may be. */
 static void check_against_doubles(const struct recipe *recipe, uint32_t type, const void *w,
@@ -166,10 +166,11 @@ static void check_against_doubles(const struct recipe *recipe, uint32_t type, co
         largest_x = fmax(largest_x, fabs((double)decoded_x[k]));
     }
     /* Where a minimum is taken off, both parts may be larger than what remains. Q8_1 holds the sum
-     * of a block in eleven bits; where its f16 is subnormal, in units of 2^-24. */
+     * of a block in eleven bits, and takes it from a scale that is not yet rounded: where its f16
+     * are subnormal, each of up to 127 units of a value is off by up to 2^-25. */
     bool coarse = activations == UQFF_TYPE_Q8_1;
     double bound = size * 0x1p-19 + largest * size_of_x * (coarse ? 0x1p-8 : 0x1p-19);
-    bound += largest * (double)n * (coarse ? 0x1p-24 : 0.0) + 1e-37 * (double)(n + 1);
+    bound += largest * (double)n * (coarse ? 0x1p-17 : 0.0) + 1e-37 * (double)(n + 1);
     if (!(size < 1e38) || largest_x > 1e30 || (coarse && !isfinite(found))) {
         return; /* the sum, or something on the way to it, overflows */
     }
@@ -211,7 +212,7 @@ static void check_dot(const struct recipe *recipe, uint32_t type, uint32_t activ
     }
 }
 
-/* ---- matrices ------------------------------------------------------------------------------- */
+/* ---- matrices -------------------------------------------------------------------------------- */
 
 struct shape {
     size_t columns, rows, tokens;
@@ -289,7 +290,7 @@ static void check_matmul(const struct recipe *recipe, enum uqff_cpu_level level,
     }
 }
 
-/* ---- sweeps --------------------------------------------------------------------------------- */
+/* ---- sweeps ---------------------------------------------------------------------------------- */
 
 static bool full;
 static uint64_t first_seed = 1;

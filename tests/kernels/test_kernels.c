@@ -19,7 +19,7 @@
 /* Of a type, so many differing rows are told in full. */
 enum { MAX_BLOCKS = 40, CANARY = 64, REPORTS = 4 };
 
-/* ---- memory with an end --------------------------------------------------------------------- */
+/* ---- memory with an end ---------------------------------------------------------------------- */
 
 /* Bytes followed by a page that may not be touched, and preceded by another. */
 struct guarded {
@@ -45,7 +45,7 @@ static unsigned char *place(struct guarded g, size_t size, size_t slack, bool at
     return at_end ? g.base + g.size - size - slack : g.base + slack;
 }
 
-/* ---- one comparison ------------------------------------------------------------------------- */
+/* ---- one comparison -------------------------------------------------------------------------- */
 
 struct level {
     const char *name;
@@ -269,7 +269,7 @@ static int check_long_row(struct level level, const struct uqff_type_info *type)
     return failures;
 }
 
-/* ---- sweeps --------------------------------------------------------------------------------- */
+/* ---- sweeps ---------------------------------------------------------------------------------- */
 
 static bool full;
 static uint64_t first_seed = 1;

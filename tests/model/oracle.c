@@ -7,8 +7,7 @@
 #include "support/support.h"
 #include "uqff/safetensors.h"
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct oracle {
     struct uqff_safetensors_set *set;
@@ -108,8 +107,7 @@ static void open_model(struct oracle *o, const char *directory) {
     o->used = (size_t)number(o, "num_experts_per_tok", 0);
 }
 
-/* ---- operators
- * --------------------------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 /* out[t][r] = sum of weight[r][c] x[t][c] */
 static double *linear(const double *weight, const double *bias, const double *x, size_t tokens,
@@ -169,8 +167,7 @@ static double activation(const struct oracle *o, double g) {
                        : g / (1 + exp(-g));
 }
 
-/* ---- rotation
- * ---------------------------------------------------------------------------------------- */
+/* ---- rotation -------------------------------------------------------------------------------- */
 
 static const cJSON *scaling(const struct oracle *o) {
     return cJSON_GetObjectItemCaseSensitive(o->config, "rope_scaling");
@@ -255,8 +252,7 @@ static void rotate(const struct oracle *o, double *x, size_t heads, bool local) 
     }
 }
 
-/* ---- a layer
- * ----------------------------------------------------------------------------------------- */
+/* ---- a layer --------------------------------------------------------------------------------- */
 
 static bool slides(const struct oracle *o, size_t layer) {
     if (is(o, "gemma2")) {
@@ -462,8 +458,7 @@ static void run_layer(const struct oracle *o, size_t layer, double *x) {
     add(o, x, out);
 }
 
-/* ---- a model
- * ----------------------------------------------------------------------------------------- */
+/* ---- a model --------------------------------------------------------------------------------- */
 
 struct oracle_result oracle_run(const char *directory, const uint32_t *tokens, size_t count) {
     struct oracle o = {.tokens = count};

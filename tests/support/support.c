@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- assertions ---- */
+/* ---- assertions ------------------------------------------------------------------------------ */
 
 void assert_fails_(enum uqff_code found, enum uqff_code expected, const struct uqff_error *err,
                    const char *needle, const char *call, const char *file, int line) {
@@ -38,7 +38,7 @@ void assert_fails_(enum uqff_code found, enum uqff_code expected, const struct u
     }
 }
 
-/* ---- paths ---- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 /* One of four buffers in turn. */
 static char *next_path(void) {
@@ -105,7 +105,7 @@ const char *scratch_file(const char *name) {
     return joined(scratch(), name);
 }
 
-/* ---- files ---- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 void *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
@@ -146,7 +146,7 @@ void write_file(const char *path, const void *bytes, size_t n) {
     }
 }
 
-/* ---- the malformed corpus ---- */
+/* ---- the malformed corpus -------------------------------------------------------------------- */
 
 static void unpack(const char *archive, const char *directory) {
     pid_t child = fork();
@@ -251,7 +251,7 @@ const struct bad_case *bad_cases(const char *level, size_t *count) {
     return rows;
 }
 
-/* ---- random numbers ---- */
+/* ---- random numbers -------------------------------------------------------------------------- */
 
 uint64_t random_u64(struct test_random *random) {
     uint64_t x = random->state;
@@ -280,7 +280,7 @@ float random_gauss(struct test_random *random) {
     return sum / 2;
 }
 
-/* ---- fault injection ---- */
+/* ---- fault injection ------------------------------------------------------------------------- */
 
 static atomic_size_t allocations, failing;
 

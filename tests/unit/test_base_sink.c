@@ -164,7 +164,7 @@ static void test_appeared(void **state) {
     assert_int_equal(entries(), 1);
 }
 
-/* ---- injected faults ---- */
+/* ---- injected faults ------------------------------------------------------------------------- */
 
 static int number_of(int *number) {
     errno = *number;
@@ -358,7 +358,7 @@ static void test_create_faults(void **state) {
     uqff_set_allocator(NULL);
 }
 
-/* ---- ranges and copies ---- */
+/* ---- ranges and copies ----------------------------------------------------------------------- */
 
 static void test_ranges(void **state) {
     (void)state;
@@ -482,7 +482,7 @@ static void test_threads(void **state) {
     free(content);
 }
 
-/* ---- signals ---- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static void leave(int number) {
     uqff_sink_remove_all_temporary();

@@ -11,7 +11,7 @@
 
 #include "base/os.h"
 
-/* ---- file names ---- */
+/* ---- file names ------------------------------------------------------------------------------ */
 
 static void test_components(void **state) {
     (void)state;
@@ -127,7 +127,7 @@ static void test_directories(void **state) {
                  "No such file");
 }
 
-/* ---- opening ---- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void test_open_refusals(void **state) {
     (void)state;
@@ -310,7 +310,7 @@ static void test_changed(void **state) {
     uqff_source_close(source);
 }
 
-/* ---- opening in a directory ---- */
+/* ---- opening in a directory ------------------------------------------------------------------ */
 
 static enum uqff_code open_in(const char *directory, const char *name, struct uqff_source **out,
                               struct uqff_error *err) {
@@ -389,7 +389,7 @@ static void test_open_in(void **state) {
     uqff_set_allocator(NULL);
 }
 
-/* ---- injected faults ---- */
+/* ---- injected faults ------------------------------------------------------------------------- */
 
 static int interruptions;
 static int failing_number;

@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 
-/* ---- printable text ---- */
+/* ---- printable text -------------------------------------------------------------------------- */
 
 /* Undoes uqff_printable(); returns the length. */
 static size_t unprint(unsigned char *out, const char *text) {
@@ -141,7 +141,7 @@ static void test_utf8(void **state) {
     assert_int_equal(uqff_text_width("a\xC3\xA9\xF0\x9F\x98\x80z"), 4);
 }
 
-/* ---- errors ---- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void test_fail(void **state) {
     (void)state;
@@ -246,7 +246,7 @@ static void test_warn(void **state) {
     assert_string_equal(kept, "odd key '\\x0d'");
 }
 
-/* ---- names and sizes ---- */
+/* ---- names and sizes ------------------------------------------------------------------------- */
 
 static void test_nearest(void **state) {
     (void)state;
@@ -340,7 +340,7 @@ static void test_parse_bytes(void **state) {
     assert_fails(uqff_parse_bytes("16777216T", &bytes, &err), UQFF_E_ARGUMENT, &err, "too large");
 }
 
-/* ---- buffers ---- */
+/* ---- buffers --------------------------------------------------------------------------------- */
 
 static void test_buffer(void **state) {
     (void)state;

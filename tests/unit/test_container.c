@@ -386,7 +386,7 @@ static void test_shard_sets(void **state) {
                  "tiny-0.uqff");
 }
 
-/* ---- side files ---- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 struct asset_case {
     const char *text;

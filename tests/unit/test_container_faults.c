@@ -6,7 +6,7 @@
 
 #include "libuqff/base/os.h"
 
-/* ---- allocations ---- */
+/* ---- allocations ----------------------------------------------------------------------------- */
 
 static void test_write_without_memory(void **state) {
     (void)state;
@@ -85,7 +85,7 @@ static void test_report_without_memory(void **state) {
     }
 }
 
-/* ---- system calls ---- */
+/* ---- system calls ---------------------------------------------------------------------------- */
 
 static int calls_left; /* before one fails; negative: none does */
 
@@ -176,7 +176,7 @@ static void test_failing_calls(void **state) {
     fail_each("failing-sync");
 }
 
-/* ---- a writer used wrongly ---- */
+/* ---- a writer used wrongly ------------------------------------------------------------------- */
 
 static void test_misuse(void **state) {
     (void)state;
@@ -282,7 +282,7 @@ static void test_copy(void **state) {
     free(b);
 }
 
-/* ---- size ---- */
+/* ---- size ------------------------------------------------------------------------------------ */
 
 /* Tens of thousands of entries: nothing may take quadratic time. */
 static void test_many_entries(void **state) {

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-/* ---- one maker a format ---- */
+/* ---- one maker a format ---------------------------------------------------------------------- */
 
 static void fill_bytes(unsigned char *out, size_t n, unsigned seed) {
     for (size_t i = 0; i < n; i++) {
@@ -121,7 +121,7 @@ static void make_mxfp4(struct raw *raw) {
     raw_zeros(raw, "a.b.bias", "BF16", "[2,2]", 8);
 }
 
-/* ---- what each must decode to ---- */
+/* ---- what each must decode to ---------------------------------------------------------------- */
 
 static float expect_gguf(size_t i) {
     unsigned char blocks[3 * 34];
@@ -283,7 +283,7 @@ static void test_all_formats(void **state) {
     }
 }
 
-/* ---- every entry left out, doubled or bent ---- */
+/* ---- every entry left out, doubled or bent --------------------------------------------------- */
 
 /* Places of "NAME": in the header; the n-th entry behind the three versions. */
 static char *nth_entry(struct raw *raw, size_t n) {

@@ -201,7 +201,7 @@ static void test_unknown_members(void **state) {
     assert_non_null(strstr(warnings.text, "a@uqff.q4_0"));
 }
 
-/* ---- entries ---- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void more_unused(struct raw *raw) {
     raw_zeros(raw, "b@uqff.q5_0", "U8", "[22]", 22);
@@ -329,7 +329,7 @@ static void test_entries(void **state) {
     assert_non_null(strstr(warnings.text, "b@uqff.something"));
 }
 
-/* ---- damage ---- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 /* Every byte of the data belongs to an entry whose digest tells when it changes; a changed header
  * is refused or differs from its own digest. */

@@ -367,7 +367,7 @@ static void test_module_order(void **state) {
     }
 }
 
-/* ---- look-up, index, purity ---- */
+/* ---- look-up, index, purity ------------------------------------------------------------------ */
 
 static void test_find(void **state) {
     (void)state;
@@ -409,7 +409,7 @@ static void test_index(void **state) {
     uqff_buffer_free(&text);
 }
 
-/* ---- what a plan refuses ---- */
+/* ---- what a plan refuses --------------------------------------------------------------------- */
 
 struct refusal {
     void (*bend)(struct uqff_container_spec *spec);
@@ -625,7 +625,7 @@ static void test_refusals(void **state) {
     }
 }
 
-/* ---- types ---- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 static void test_types(void **state) {
     (void)state;

@@ -4,7 +4,7 @@
 
 #include "unit/test_verify_made.h"
 
-/* ---- comparison ---------------------------------------------------------------------------- */
+/* ---- comparison ------------------------------------------------------------------------------ */
 
 struct seen {
     char text[16384];
@@ -211,7 +211,7 @@ static void test_diff_out_of_memory(void **state) {
     uqff_model_close(b);
 }
 
-/* ---- statistics ---------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 static void assert_near(double found_value, double expected) {
     if (fabs(found_value - expected) > 1e-12 * (1 + fabs(expected))) {

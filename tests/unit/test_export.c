@@ -27,7 +27,7 @@ static enum uqff_code try_export(const char *reference, enum uqff_export_format 
     return code;
 }
 
-/* ---- mistral.rs ---- */
+/* ---- mistral.rs ------------------------------------------------------------------------------ */
 
 static void check_exports(const char *model, const char *name, const char *const *quants,
                           size_t count, const char *default_quant) {
@@ -99,7 +99,7 @@ static void test_plain_options(void **state) {
                  UQFF_E_EXISTS, &err, "already exists");
 }
 
-/* ---- decoded safetensors ---- */
+/* ---- decoded safetensors --------------------------------------------------------------------- */
 
 /* Every tensor of the source is there again, with the bytes it had. */
 static void assert_same_tensors(const char *source, const char *exported) {
@@ -189,7 +189,7 @@ static void test_decoded_values(void **state) {
                  UQFF_E_IS_INPUT, &err, "is read from");
 }
 
-/* ---- editing variants ---- */
+/* ---- editing variants ------------------------------------------------------------------------ */
 
 static enum uqff_code rewrite(const char *path, const char *from, const char *add, const char *drop,
                               const char *default_variant, struct uqff_error *err) {

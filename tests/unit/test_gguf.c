@@ -14,8 +14,7 @@ static struct builder begin_layout(size_t i, uint64_t tensors, uint64_t pairs) {
     return begin(layouts[i].version, layouts[i].big, tensors, pairs);
 }
 
-/* ---- values
- * ---------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void put_scalars(struct builder *b) {
     put_key(b, "k.u8", UQFF_GGUF_U8), put_u8(b, 200);
@@ -195,8 +194,7 @@ static void test_nesting_limit(void **state) {
     must_fail(b, UQFF_E_LIMIT, "nested more than 8 deep");
 }
 
-/* ---- typed look-ups
- * -------------------------------------------------------------------------------- */
+/* ---- typed look-ups -------------------------------------------------------------------------- */
 
 static void test_get_u64(void **state) {
     (void)state;
@@ -290,8 +288,7 @@ static void test_get_bool_and_string(void **state) {
     done(&o, &b);
 }
 
-/* ---- header faults
- * ----------------------------------------------------------------------------------- */
+/* ---- header faults --------------------------------------------------------------------------- */
 
 static void fails_on(const void *bytes, size_t n, enum uqff_code code, const char *needle) {
     struct opened o;
@@ -386,8 +383,7 @@ static void test_counts(void **state) {
     must_fail(b, UQFF_E_TRUNCATED, "declares 3 tensors, but the file has room for 2");
 }
 
-/* ---- faults of keys and values
- * ------------------------------------------------------------------------ */
+/* ---- faults of keys and values --------------------------------------------------------------- */
 
 static void test_bad_keys(void **state) {
     (void)state;

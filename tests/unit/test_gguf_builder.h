@@ -113,8 +113,7 @@ static inline void put_zeros(struct builder *b, size_t n) {
     }
 }
 
-/* ---- opening what was built
- * ------------------------------------------------------------------------- */
+/* ---- opening what was built ------------------------------------------------------------------ */
 
 /* Collects warnings, one a line. */
 struct warnings {

@@ -289,8 +289,7 @@ static void test_ends(void **state) {
     done(&o, &b);
 }
 
-/* ---- a source that counts and fails
- * ------------------------------------------------------------------ */
+/* ---- a source that counts and fails ---------------------------------------------------------- */
 
 struct watched {
     const unsigned char *bytes;
@@ -425,8 +424,7 @@ static void test_many_entries(void **state) {
     done(&o, &b);
 }
 
-/* ---- faults of memory and reading
- * ------------------------------------------------------------------- */
+/* ---- faults of memory and reading ------------------------------------------------------------ */
 
 static struct builder rich_file(void) {
     struct builder b = begin(3, false, 2, 5);

@@ -255,6 +255,50 @@ static void shows_them_as_1_2(void **state) {
     free_all(blobs, 7);
 }
 
+/* The vector of spec/uqff-0.md, read from the page itself. */
+static void has_the_specified_vector(void **state) {
+    static const size_t first = 0;
+    static const unsigned char block[18] = {0x00, 0x34, 0x80, 0x91, 0x91, 0xa2, 0xa2, 0xb3, 0xb3,
+                                            0xc4, 0xc4, 0xd5, 0xd5, 0xe6, 0xe6, 0xf7, 0xf7, 0xf8};
+    const struct uqff_legacy_module module = {"m", &first, 1, false};
+    const char *path = scratch_file("vector.uqff");
+    struct uqff_legacy *legacy = NULL;
+    struct uqff_container *container = NULL;
+    struct uqff_buffer blob = {0};
+    struct uqff_error err;
+    size_t size = 0;
+    float row[32];
+    (void)state;
+    char *page = read_file(UQFF_TESTDATA "/../spec/uqff-0.md", &size), *copy = calloc(1, size + 1);
+    memcpy(copy, page, size);
+    char *at = strstr(strstr(copy, "## 6."), "\n    ");
+    for (; at != NULL && strncmp(at, "\n    ", 5) == 0; at = strchr(at + 1, '\n')) {
+        for (const char *digit = at + 5; *digit != '\n'; digit += digit[2] == ' ' ? 3 : 2) {
+            unsigned char byte;
+            assert_true(uqff_unhex(&byte, digit, 1));
+            uqff_buffer_append(&blob, &byte, 1);
+        }
+    }
+    assert_int_equal(blob.size, 64);
+    legacy_write(path, &blob, 1, 0);
+    assert_ok(uqff_legacy_open(path, NULL, &legacy, &err), &err);
+    const struct uqff_legacy_layer *layer = uqff_legacy_layer(legacy, 0);
+    assert_int_equal(layer->type, UQFF_TYPE_Q4_0);
+    assert_bytes(&layer->weight, block, sizeof block);
+    assert_bytes(&layer->bias, "\0\0\xc0\x3f", 4);
+    assert_ok(uqff_legacy_container(legacy, &module, 1, "v", NULL, &container, &err), &err);
+    assert_ok(uqff_container_read_rows(container, 0, 0, 1, row, &err), &err);
+    for (size_t i = 0; i < 16; i++) {
+        assert_true(row[i] == 0.25f * (float)((block[2 + i] & 15) - 8));
+        assert_true(row[16 + i] == 0.25f * (float)((block[2 + i] >> 4) - 8));
+    }
+    uqff_container_close(container);
+    uqff_legacy_close(legacy);
+    uqff_buffer_free(&blob);
+    free(page);
+    free(copy);
+}
+
 static void puts_layers_together(void **state) {
     struct uqff_buffer blobs[4];
     struct uqff_legacy *legacy = NULL;
@@ -334,10 +378,11 @@ static void survives_failing_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_format),    cmocka_unit_test(refuses_cut_blobs),
-        cmocka_unit_test(refuses_huge_numbers),  cmocka_unit_test(refuses_what_is_no_0_x),
-        cmocka_unit_test(refuses_other_entries), cmocka_unit_test(shows_them_as_1_2),
-        cmocka_unit_test(puts_layers_together),  cmocka_unit_test(survives_failing_allocations),
+        cmocka_unit_test(reads_every_format),           cmocka_unit_test(refuses_cut_blobs),
+        cmocka_unit_test(refuses_huge_numbers),         cmocka_unit_test(refuses_what_is_no_0_x),
+        cmocka_unit_test(refuses_other_entries),        cmocka_unit_test(shows_them_as_1_2),
+        cmocka_unit_test(has_the_specified_vector),     cmocka_unit_test(puts_layers_together),
+        cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

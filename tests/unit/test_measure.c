@@ -6,8 +6,7 @@
 #include "uqff/validation.h"
 #include "validation/measure.h"
 
-/* ---- how a text is cut
- * ------------------------------------------------------------------------------- */
+/* ---- how a text is cut ----------------------------------------------------------------------- */
 
 static void cutting(void **state) {
     struct measure_plan plan;
@@ -45,8 +44,7 @@ static void cutting(void **state) {
                  "a stride of 512 tokens");
 }
 
-/* ---- scores
- * ------------------------------------------------------------------------------------------ */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 static double log_sum(const float *x, size_t n) {
     double sum = 0;
@@ -87,8 +85,7 @@ static void scoring(void **state) {
     }
 }
 
-/* ---- estimates
- * --------------------------------------------------------------------------------------- */
+/* ---- estimates ------------------------------------------------------------------------------- */
 
 static void estimates(void **state) {
     enum { COUNT = 1000 };
@@ -140,8 +137,7 @@ static void estimates(void **state) {
     uqff_tally_free(&tally);
 }
 
-/* ---- rows of the file
- * -------------------------------------------------------------------------------- */
+/* ---- rows of the file ------------------------------------------------------------------------ */
 
 static void encoding(void **state) {
     unsigned char row[24];
@@ -174,8 +170,7 @@ static void encoding(void **state) {
     assert_false(uqff_logits_decode(row, 4, decoded));
 }
 
-/* ---- the bundled model
- * ------------------------------------------------------------------------------- */
+/* ---- the bundled model ----------------------------------------------------------------------- */
 
 struct text {
     uint32_t *ids;

@@ -5,7 +5,7 @@
 
 static const char *const four[] = {"q4_k_m", "q5_k_m", "q6_k", "q8_0"};
 
-/* ---- the whole chain against llama-quantize ---- */
+/* ---- the whole chain against llama-quantize -------------------------------------------------- */
 
 static void lower_case(char *out, const char *text) {
     for (; *text != '\0'; text++, out++) {
@@ -114,7 +114,7 @@ static void test_llama_quantize(void **state) {
     assert_digests(path);
 }
 
-/* ---- the same bytes ---- */
+/* ---- the same bytes -------------------------------------------------------------------------- */
 
 static void test_threads_and_memory(void **state) {
     (void)state;
@@ -187,7 +187,7 @@ static void test_plan(void **state) {
     uqff_model_close(model);
 }
 
-/* ---- what a file holds ---- */
+/* ---- what a file holds ----------------------------------------------------------------------- */
 
 static void test_contents(void **state) {
     (void)state;
@@ -363,7 +363,7 @@ static void test_shards(void **state) {
     assert_int_not_equal(uqff_container_open(path, NULL, &container, &err), UQFF_OK);
 }
 
-/* ---- side files ---- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 static void check_residual(const char *path, const struct uqff_model *model) {
     struct uqff_error err;
@@ -532,7 +532,7 @@ static void test_no_default(void **state) {
     uqff_model_close(model);
 }
 
-/* ---- importance ---- */
+/* ---- importance ------------------------------------------------------------------------------ */
 
 static void test_importance(void **state) {
     (void)state;
@@ -639,7 +639,7 @@ static void test_wrong_importance(void **state) {
     uqff_model_close(model);
 }
 
-/* ---- errors ---- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void test_nonfinite(void **state) {
     (void)state;
@@ -675,9 +675,8 @@ static void test_nonfinite_residual(void **state) {
     (void)state;
     struct uqff_error err;
     static const char *const quants[] = {"q8_0"};
-    const char *directory =
-        tiny_model("nan-norm", "MixtralForCausalLM", "mixtral", tiny_mixtral, COUNT(tiny_mixtral),
-                   "model.norm.weight", 5);
+    const char *directory = tiny_model("nan-norm", "MixtralForCausalLM", "mixtral", tiny_mixtral,
+                                       COUNT(tiny_mixtral), "model.norm.weight", 5);
     struct uqff_model *model = open_model(directory);
     char out[512];
     snprintf(out, sizeof out, "%s", scratch_file("nan-norm.uqff"));
@@ -845,7 +844,7 @@ static void test_from_gguf(void **state) {
     uqff_container_close(b);
 }
 
-/* ---- progress ---- */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 struct progress {
     uint64_t last, total, calls, stop_at;

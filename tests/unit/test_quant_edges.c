@@ -71,8 +71,7 @@ static void fill(float *x, size_t n, float v) {
     }
 }
 
-/* ---- zero blocks
- * --------------------------------------------------------------------------------- */
+/* ---- zero blocks ----------------------------------------------------------------------------- */
 
 /* The bytes of one zero block, as (count, byte) pairs ending with count 0. NULL: all are 0. */
 static const unsigned char *zero_block(uint32_t type, bool importance) {
@@ -203,8 +202,7 @@ static void test_subnormal(void **state) {
     assert_int_equal(y[2], 0xaa);
 }
 
-/* ---- any finite input
- * ------------------------------------------------------------------------------ */
+/* ---- any finite input ------------------------------------------------------------------------ */
 
 static float random_finite(struct test_random *random) {
     for (;;) {
@@ -375,8 +373,7 @@ static void test_blocks_are_independent(void **state) {
     assert_memory_not_equal(block, y, 20);
 }
 
-/* ---- any bytes
- * --------------------------------------------------------------------------------------- */
+/* ---- any bytes ------------------------------------------------------------------------------- */
 
 static void test_decode_any_bytes(void **state) {
     (void)state;
@@ -451,8 +448,7 @@ static void test_decode_unwritten_codes(void **state) {
     assert_int_equal(bits_of(y[0]), 0x80000000);
 }
 
-/* ---- scans
- * --------------------------------------------------------------------------------------------- */
+/* ---- scans ----------------------------------------------------------------------------------- */
 
 static void test_scan_scales(void **state) {
     (void)state;

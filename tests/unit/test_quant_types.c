@@ -122,8 +122,7 @@ static void test_flags(void **state) {
     assert_fails(uqff_dequantize_row(999, bytes, x, 32, &err), UQFF_E_TYPE, &err, "type 999");
 }
 
-/* ---- sizes
- * --------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 static void test_row_bytes(void **state) {
     (void)state;
@@ -183,8 +182,7 @@ static void test_tensor_bytes(void **state) {
     assert_int_equal(bytes, 0);
 }
 
-/* ---- kernel level
- * -------------------------------------------------------------------------------- */
+/* ---- kernel level ---------------------------------------------------------------------------- */
 
 static void test_cpu_level(void **state) {
     (void)state;
@@ -204,8 +202,7 @@ static void test_cpu_level(void **state) {
     assert_string_equal(uqff_cpu_level_name(UQFF_CPU_NEON), "neon");
 }
 
-/* ---- floats
- * -------------------------------------------------------------------------------------- */
+/* ---- floats ---------------------------------------------------------------------------------- */
 
 static uint16_t encode_16(uint32_t type, float v) {
     unsigned char bytes[2];
@@ -347,8 +344,7 @@ static void test_f4_and_f6(void **state) {
     assert_true(y[31] == 28.0f);
 }
 
-/* ---- plain numbers
- * --------------------------------------------------------------------------------- */
+/* ---- plain numbers --------------------------------------------------------------------------- */
 
 static void test_plain(void **state) {
     (void)state;

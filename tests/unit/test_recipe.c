@@ -1,7 +1,7 @@
 /* Recipes: what each quant name means, and what options and shapes make of a recipe. */
 #include "unit/test_recipe_lists.h"
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void test_quant_names(void **state) {
     (void)state;
@@ -112,7 +112,7 @@ static void test_listed_names(void **state) {
     }
 }
 
-/* ---- options ------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static struct uqff_quant quant_of(const char *name) {
     struct uqff_quant quant;
@@ -376,7 +376,7 @@ static void test_bad_options(void **state) {
 #undef CHOOSE
 }
 
-/* ---- the odd ones -------------------------------------------------------------------------- */
+/* ---- the odd ones ---------------------------------------------------------------------------- */
 
 static void test_importance(void **state) {
     (void)state;

@@ -9,7 +9,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* ---- tensor lists -------------------------------------------------------------------------- */
+/* ---- tensor lists ---------------------------------------------------------------------------- */
 
 /* A model's quantizable tensors, as its GGUF lists them. */
 struct tensor_list {

@@ -1,7 +1,7 @@
 /* The types that recipes give whole models, against what llama.cpp gives them. */
 #include "unit/test_recipe_lists.h"
 
-/* ---- six real models against llama.cpp's own tables ---------------------------------------- */
+/* ---- six real models against llama.cpp's own tables ------------------------------------------ */
 
 static const struct shape shapes[] = {
     {"qwen3-0.6b", "qwen3", 1024, 3072, 16, 8, 128, 0, 28, false},
@@ -108,7 +108,7 @@ static void test_real_models(void **state) {
     }
 }
 
-/* ---- a small model against what llama-quantize made of it ---------------------------------- */
+/* ---- a small model against what llama-quantize made of it ------------------------------------ */
 
 static void test_storyteller(void **state) {
     (void)state;

@@ -55,7 +55,7 @@ static void close_all(struct opened *o) {
     free(o->bytes);
 }
 
-/* ---- dtypes ---- */
+/* ---- dtypes ---------------------------------------------------------------------------------- */
 
 static void dtype_table(void **state) {
     (void)state;
@@ -114,7 +114,7 @@ static void dtype_bytes(void **state) {
                      UQFF_E_SHAPE);
 }
 
-/* ---- good files ---- */
+/* ---- good files ------------------------------------------------------------------------------ */
 
 static const char plain[] =
     "{\"__metadata__\":{\"format\":\"pt\",\"n\":\"a\\u0000b\"},"
@@ -244,7 +244,7 @@ static void warns(void **state) {
     }
 }
 
-/* ---- faults ---- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 #define ONE(fields) "{\"t\":{" fields "}}"
 #define F32 "\"dtype\":\"F32\","

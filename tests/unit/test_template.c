@@ -52,8 +52,7 @@ static void refuses(const char *text, const char *variables, enum uqff_code code
     uqff_buffer_free(&out);
 }
 
-/* ---- what the reference renders
- * ------------------------------------------------------------------ */
+/* ---- what the reference renders -------------------------------------------------------------- */
 
 /* Called for each pair of strings of a list of lists; `b` is NULL where null stands. */
 typedef void pair_function(void *context, const char *a, size_t a_size, const char *b,
@@ -247,8 +246,7 @@ static void test_numbers(void **state) {
     }
 }
 
-/* ---- beyond the reference
- * ------------------------------------------------------------------------- */
+/* ---- beyond the reference -------------------------------------------------------------------- */
 
 static void test_extensions(void **state) {
     (void)state;
@@ -308,8 +306,7 @@ static void test_moment(void **state) {
     }
 }
 
-/* ---- refusals
- * --------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void test_errors(void **state) {
     (void)state;
@@ -401,8 +398,7 @@ static void test_inputs(void **state) {
     uqff_template_close(NULL);
 }
 
-/* ---- limits
- * -------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static char *repeated(const char *before, const char *unit, const char *middle, const char *end,
                       const char *after, size_t n) {
@@ -490,8 +486,7 @@ static void test_limits(void **state) {
     refuses("{{ 'a'|indent(99999999) }}", "{}", UQFF_E_ARGUMENT, "0 to 1000");
 }
 
-/* ---- rough handling
- * --------------------------------------------------------------------------------------- */
+/* ---- rough handling -------------------------------------------------------------------------- */
 
 /* Damaged templates: whatever comes of them, it is a text or an error of one printable line. */
 static void test_mutations(void **state) {

@@ -73,8 +73,7 @@ static void eval(struct opened *o, size_t batch, struct rows *out) {
     out->at = 0;
 }
 
-/* ---- the same, however it is asked for
- * --------------------------------------------------------------- */
+/* ---- the same, however it is asked for ------------------------------------------------------- */
 
 static void batches(void **state) {
     static struct rows whole, parts;
@@ -188,8 +187,7 @@ static void adjacent(void **state) {
     close_all(&o);
 }
 
-/* ---- what an observer sees
- * --------------------------------------------------------------------------- */
+/* ---- what an observer sees ------------------------------------------------------------------- */
 
 struct seen {
     size_t dense, experts, rows_of_experts, rows_of_down, layers;
@@ -234,8 +232,7 @@ static void observing(void **state) {
     close_all(&o);
 }
 
-/* ---- refusals
- * ---------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static enum uqff_code try_open(const char *path, struct uqff_error *err) {
     struct uqff_model *model = NULL;
@@ -382,8 +379,7 @@ static void not_a_number(void **state) {
     close_all(&o);
 }
 
-/* ---- the corpus
- * -------------------------------------------------------------------------------------- */
+/* ---- the corpus ------------------------------------------------------------------------------ */
 
 /* A model is good when it can be run with its vocabulary. */
 static enum uqff_code verdict(const char *path, struct uqff_error *err) {

@@ -7,8 +7,7 @@
 #include "validation/math.h"
 #include "validation/ops.h"
 
-/* ---- functions of doubles
- * ---------------------------------------------------------------------------- */
+/* ---- functions of doubles -------------------------------------------------------------------- */
 
 static void near(double found, double expected, double relative, const char *what, double x) {
     if (!(fabs(found - expected) <= relative * fabs(expected))) {
@@ -44,8 +43,7 @@ static void doubles(void **state) {
     assert_true(uqff_math_erf(7) == 1 && uqff_math_erf(-7) == -1 && uqff_math_erf(0) == 0);
 }
 
-/* ---- functions of floats
- * ----------------------------------------------------------------------------- */
+/* ---- functions of floats --------------------------------------------------------------------- */
 
 /* Units in the last place between a float and the true value. */
 static double units(float found, double expected) {
@@ -96,8 +94,7 @@ static void floats(void **state) {
     assert_true(y[5] == 0 && y[6] == 1 && y[7] == INFINITY);
 }
 
-/* ---- the same bits
- * ----------------------------------------------------------------------------------- */
+/* ---- the same bits --------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 static void fill(struct test_random *random, float *x, size_t n, float scale) {

@@ -9,7 +9,7 @@ static bool check(const char *path) {
     return verify(path, &(struct uqff_verify_options){MISTRALRS});
 }
 
-/* ---- multi-quant files --------------------------------------------------------------------- */
+/* ---- multi-quant files ----------------------------------------------------------------------- */
 
 static char file[600], out[600];
 
@@ -73,7 +73,7 @@ static void test_no_default(void **state) {
     assert_told("failure no-default:", "small.uqff");
 }
 
-/* ---- a directory as mistral.rs has it ------------------------------------------------------ */
+/* ---- a directory as mistral.rs has it -------------------------------------------------------- */
 
 static void make_plain(void) {
     static const char *const quants[] = {"q4k", "q8_0"};
@@ -150,7 +150,7 @@ static void test_residual(void **state) {
     assert_told("failure residual-incomplete:", "lack a norm behind the layers");
 }
 
-/* ---- files by other hands ------------------------------------------------------------------ */
+/* ---- files by other hands -------------------------------------------------------------------- */
 
 struct entry {
     const char *name;

@@ -1,6 +1,6 @@
 /*
- * gguf: reader of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets, and
- * writer of version 3, little-endian.
+ * gguf: reader of GGUF files (versions 1, 2 and 3, the last in both byte orders) and split sets,
+ * and writer of version 3, little-endian.
  *
  * Everything is parsed and validated at open: key-value section, tensor infos, and the extent of
  * every tensor against the real file size. Bytes present bound everything declared, so a hostile
@@ -88,8 +88,8 @@ UQFF_API enum uqff_code uqff_gguf_open(struct uqff_source *source, const struct 
 UQFF_API enum uqff_code uqff_gguf_open_path(const char *path, const struct uqff_warner *warner,
                                             struct uqff_gguf **out,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
-/* Opens a key-value section by itself, little-endian as version 2 or 3 has it: a model without tensors.
- * The bytes are copied; `where` names them in errors. */
+/* Opens a key-value section by itself, little-endian as version 2 or 3 has it: a model without
+ * tensors. The bytes are copied; `where` names them in errors. */
 UQFF_API enum uqff_code uqff_gguf_open_keys(const void *bytes, size_t size, const char *where,
                                             struct uqff_gguf **out,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
@@ -152,7 +152,7 @@ UQFF_API const struct uqff_gguf_tensor *uqff_gguf_tensor(const struct uqff_gguf 
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_find_tensor(const struct uqff_gguf *file,
                                                               const char *name);
 
-/* ---- writer: plan first, then bytes ------------------------------------------------------------ */
+/* ---- writer: plan first, then bytes ---------------------------------------------------------- */
 
 /* A GGUF file (version 3, little-endian), or split set, being laid out: keys in order, tensors in
  * order, every offset known before the first byte of data. The same calls give the same bytes. */
@@ -169,9 +169,9 @@ UQFF_API void uqff_gguf_layout_free(struct uqff_gguf_layout *layout);
  * nothing has changed.
  *
  * Setting general.alignment, which must be a u32 of the values above (UQFF_E_FIELD), sets the
- * layout's alignment; unsetting it makes that 32. So keys copied from a file lay the data out as they
- * say. The keys split.no, split.count and split.tensors.count are the layout's own: what is set for
- * them is dropped by uqff_gguf_layout_finish. */
+ * layout's alignment; unsetting it makes that 32. So keys copied from a file lay the data out as
+ * they say. The keys split.no, split.count and split.tensors.count are the layout's own: what is
+ * set for them is dropped by uqff_gguf_layout_finish. */
 UQFF_API enum uqff_code uqff_gguf_set_u64(struct uqff_gguf_layout *layout, const char *key,
                                           enum uqff_gguf_kind kind, uint64_t value,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
@@ -249,12 +249,12 @@ UQFF_API enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *l
 
 /* ---- split, merge, edit -------------------------------------------------------------------------
  *
- * These make files from those of an open reader. Tensor data is moved by uqff_sink_copy, never held.
- * Outputs have temporary names until all are complete, flushed and read back; those of a set are then
- * named from the last to the first, by which it is known. On failure nothing new is left.
+ * These make files from those of an open reader. Tensor data is moved by uqff_sink_copy, never
+ * held. Outputs have temporary names until all are complete, flushed and read back; those of a set
+ * are then named from the last to the first, by which it is known. On failure nothing new is left.
  * UQFF_E_UNSUPPORTED for big-endian files, whose tensors would have to be turned; UQFF_E_NAME for
- * tensor names of 64 bytes; UQFF_E_IS_INPUT, UQFF_E_EXISTS for outputs, UQFF_E_ARGUMENT for one file
- * that would be named as one of several. Versions 1 and 2 become 3. */
+ * tensor names of 64 bytes; UQFF_E_IS_INPUT, UQFF_E_EXISTS for outputs, UQFF_E_ARGUMENT for one
+ * file that would be named as one of several. Versions 1 and 2 become 3. */
 
 struct uqff_gguf_split_options {
     uint64_t max_bytes;   /* of padded tensor data in a file; 0: no limit */
@@ -277,8 +277,8 @@ UQFF_API enum uqff_code uqff_gguf_merge(const struct uqff_gguf *file, const char
                                         bool overwrite, const struct uqff_progress *progress,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* Begins an edit: a layout with the keys and tensors of the file, of the first one of a set. Its keys
- * may then be set, unset and renamed; tensors may not be added. */
+/* Begins an edit: a layout with the keys and tensors of the file, of the first one of a set. Its
+ * keys may then be set, unset and renamed; tensors may not be added. */
 UQFF_API enum uqff_code uqff_gguf_edit_begin(const struct uqff_gguf *file,
                                              struct uqff_gguf_layout **out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
@@ -299,16 +299,14 @@ enum uqff_gguf_edit_way {
 };
 /* Ends an edit of a file that was opened by its path, and has not changed since. In place, the way
  * back is uqff_patch_file's; before the next edit, call uqff_patch_recover. UQFF_E_ARGUMENT when
- * split.no, split.count or split.tensors.count differ from the file's (in a file that is not of a set
- * they may be unset), and for an `output` where the file is one of a set. `layout` is finished by
- * this call, whether it succeeds or not, and the reader must not be used after it has succeeded
+ * split.no, split.count or split.tensors.count differ from the file's (in a file that is not of a
+ * set they may be unset), and for an `output` where the file is one of a set. `layout` is finished
+ * by this call, whether it succeeds or not, and the reader must not be used after it has succeeded
  * without an output. */
-UQFF_API enum uqff_code uqff_gguf_edit(const struct uqff_gguf *file,
-                                       struct uqff_gguf_layout *layout,
-                                       const struct uqff_gguf_edit_options *options,
-                                       const struct uqff_progress *progress,
-                                       enum uqff_gguf_edit_way *way,
-                                       struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code
+uqff_gguf_edit(const struct uqff_gguf *file, struct uqff_gguf_layout *layout,
+               const struct uqff_gguf_edit_options *options, const struct uqff_progress *progress,
+               enum uqff_gguf_edit_way *way, struct uqff_error *err) UQFF_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -133,7 +133,7 @@ UQFF_API enum uqff_family uqff_code_family(enum uqff_code code);
 /* Version of the library that is running, e.g. "0.1.0". */
 UQFF_API const char *uqff_version(void);
 
-/* ---- warnings ------------------------------------------------------------------------------- */
+/* ---- warnings -------------------------------------------------------------------------------- */
 
 /* Receives what a reader tolerates but a person should know. `text` is one printable line, valid
  * during the call only. A NULL function in the struct, or a NULL struct, drops warnings. */
@@ -145,7 +145,7 @@ struct uqff_warner {
 UQFF_API void uqff_warn(const struct uqff_warner *warner, const char *format, ...)
     UQFF_PRINTF(2, 3);
 
-/* ---- checked arithmetic: true on success, *out unspecified on overflow ------------------------- */
+/* ---- checked arithmetic: true on success, *out unspecified on overflow ----------------------- */
 
 static inline bool uqff_add_u64(uint64_t a, uint64_t b, uint64_t *out) {
     *out = a + b;
@@ -171,7 +171,7 @@ static inline bool uqff_to_size(uint64_t a, size_t *out) {
     return *out == a;
 }
 
-/* ---- little-endian and big-endian loads and stores: no casts of file bytes --------------------- */
+/* ---- little-endian and big-endian loads and stores: no casts of file bytes ------------------- */
 
 static inline uint16_t uqff_load_le16(const void *p) {
     const unsigned char *b = (const unsigned char *)p;
@@ -213,7 +213,7 @@ static inline void uqff_store_le64(void *p, uint64_t v) {
     uqff_store_le32(b + 4, (uint32_t)(v >> 32));
 }
 
-/* ---- memory --------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* The allocator behind every allocation of the libraries. Set it before any other call, if at all;
  * tests use it to fail the n-th allocation. `reallocate(context, NULL, n)` allocates. NULL restores
@@ -245,7 +245,8 @@ struct uqff_arena {
     struct uqff_arena_chunk *chunks;
     size_t used, size; /* of the newest chunk */
 };
-UQFF_API void *uqff_arena_alloc(struct uqff_arena *arena, size_t size); /* zeroed; NULL: no memory */
+UQFF_API void *uqff_arena_alloc(struct uqff_arena *arena,
+                                size_t size); /* zeroed; NULL: no memory */
 UQFF_API void *uqff_arena_array(struct uqff_arena *arena, size_t count, size_t size);
 /* A copy of n bytes with a NUL behind them. */
 UQFF_API char *uqff_arena_copy(struct uqff_arena *arena, const void *bytes, size_t n);
@@ -253,7 +254,7 @@ UQFF_API char *uqff_arena_printf(struct uqff_arena *arena, const char *format, .
     UQFF_PRINTF(2, 3);
 UQFF_API void uqff_arena_free(struct uqff_arena *arena); /* leaves it empty and usable */
 
-/* ---- text ----------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* Writes `n` bytes as one printable line of valid UTF-8 into out[capacity], always terminated.
  * C0, DEL, C1, bidirectional controls, zero-width characters and invalid bytes become \xHH or
@@ -275,10 +276,10 @@ UQFF_API const char *uqff_nearest(const char *word, const char *const *names, si
 /* "1.50 GiB", "812 B": binary units, three significant digits. Writes at most 16 bytes. */
 UQFF_API void uqff_format_bytes(char out[16], uint64_t bytes);
 
-/* Parses a size: decimal digits, an optional fraction, and an optional unit (B; K, M, G, T and KiB …
- * are powers of 1024; KB, MB, GB, TB powers of 1000). UQFF_E_ARGUMENT otherwise. */
-UQFF_API enum uqff_code uqff_parse_bytes(const char *text, uint64_t *out, struct uqff_error *err)
-    UQFF_MUST_CHECK;
+/* Parses a size: decimal digits, an optional fraction, and an optional unit (B; K, M, G, T and KiB
+ * … are powers of 1024; KB, MB, GB, TB powers of 1000). UQFF_E_ARGUMENT otherwise. */
+UQFF_API enum uqff_code uqff_parse_bytes(const char *text, uint64_t *out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* A growing byte string. Zero-initialise; `data` is NUL-terminated whenever size > 0. A failed
  * append sets `failed` and makes all further ones no-ops, so it is checked once at the end. */
@@ -310,8 +311,8 @@ UQFF_API const char *uqff_path_name(const char *path);
 UQFF_API bool uqff_path_is_directory(const char *path);
 UQFF_API bool uqff_path_exists(const char *path); /* anything, dangling links too */
 /* Creates one directory; one that is there already is fine. */
-UQFF_API enum uqff_code uqff_make_directory(const char *path, struct uqff_error *err)
-    UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_make_directory(const char *path,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
 /* The names in a directory, sorted bytewise, "." and ".." left out. *names lives in `arena`. */
 UQFF_API enum uqff_code uqff_list_directory(const char *path, struct uqff_arena *arena,
                                             const char ***names, size_t *count,
@@ -344,7 +345,8 @@ struct uqff_json_event {
      * a NUL. Valid until the next call. */
     const char *text;
     size_t length;
-    /* NUMBER: true when written as 0 or [1-9][0-9]* and not above 2^64-1; then `integer` holds it. */
+    /* NUMBER: true when written as 0 or [1-9][0-9]* and not above 2^64-1; then `integer` holds it.
+     */
     bool is_u64;
     uint64_t integer;
 };
@@ -408,7 +410,7 @@ UQFF_API void uqff_sha_free(struct uqff_sha *sha);
 UQFF_API void uqff_hex(char *out, const void *bytes, size_t n);
 UQFF_API bool uqff_unhex(void *out, const char *hex, size_t n); /* reads 2*n digits */
 
-/* ---- byte sources ----------------------------------------------------------------------------- */
+/* ---- byte sources ---------------------------------------------------------------------------- */
 
 /* Something with a size that bytes can be read from at any offset. read() may be called from
  * several threads at once. */
@@ -493,7 +495,7 @@ UQFF_API enum uqff_code uqff_write_file(const char *path, const void *bytes, siz
  * SIGTERM that ends the program. */
 UQFF_API void uqff_sink_remove_all_temporary(void);
 
-/* ---- changing a file in place ------------------------------------------------------------------ */
+/* ---- changing a file in place ---------------------------------------------------------------- */
 
 /* What a journal says of the file beside it. */
 enum uqff_patch_state {
@@ -504,11 +506,12 @@ enum uqff_patch_state {
     UQFF_PATCH_FOREIGN, /* the file is another one */
 };
 #define UQFF_PATCH_LARGEST ((uint64_t)64 << 20)
-/* Replaces n bytes (at most UQFF_PATCH_LARGEST) at `offset` of a file, which keeps its size, in place. `before`
- * is what the caller has read there: UQFF_E_CHANGED when it is not there any more, or when another
- * process is doing the same. A journal, ".NAME.uqff-undo" beside the file, holds both until all is
- * on the device. On failure the old bytes are put back; should that fail too, or the machine stop,
- * the journal stays for uqff_patch_recover. A symbolic link is UQFF_E_NOT_REGULAR. */
+/* Replaces n bytes (at most UQFF_PATCH_LARGEST) at `offset` of a file, which keeps its size, in
+ * place. `before` is what the caller has read there: UQFF_E_CHANGED when it is not there any more,
+ * or when another process is doing the same. A journal, ".NAME.uqff-undo" beside the file, holds
+ * both until all is on the device. On failure the old bytes are put back; should that fail too, or
+ * the machine stop, the journal stays for uqff_patch_recover. A symbolic link is
+ * UQFF_E_NOT_REGULAR. */
 UQFF_API enum uqff_code uqff_patch_file(const char *path, uint64_t offset, const void *before,
                                         const void *after, size_t n,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
@@ -521,7 +524,7 @@ UQFF_API enum uqff_code uqff_patch_look(const char *path, enum uqff_patch_state 
 UQFF_API enum uqff_code uqff_patch_recover(const char *path, enum uqff_patch_state *found,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- parallel loops and progress ---------------------------------------------------------------- */
+/* ---- parallel loops and progress ------------------------------------------------------------- */
 
 /* Cores that this process may use: affinity and cgroup quota included, at least 1. */
 UQFF_API unsigned uqff_available_threads(void);

@@ -1,6 +1,7 @@
 /*
- * container: UQFF files. Reads UQFF 1.0 to 1.2 (plain shard sets, as mistral.rs writes them) and the
- * multi-quant container, and writes both. UQFF 0.x is read by an interface of its own, at the end.
+ * container: UQFF files. Reads UQFF 1.0 to 1.2 (plain shard sets, as mistral.rs writes them) and
+ * the multi-quant container, and writes both. UQFF 0.x is read by an interface of its own, at the
+ * end.
  *
  * spec/multi-quant.md and spec/uqff.md are the normative texts. This part knows entries, blobs and
  * variants; what a module means to a model is the business of uqff/model.h.
@@ -15,7 +16,7 @@
 extern "C" {
 #endif
 
-/* ---- element types ---------------------------------------------------------------------------- */
+/* ---- element types --------------------------------------------------------------------------- */
 
 /* The one mapping between safetensors' dtypes and the ids of uqff/quant.h. */
 UQFF_API uint32_t uqff_type_from_dtype(enum uqff_dtype dtype);
@@ -24,7 +25,7 @@ UQFF_API bool uqff_type_to_dtype(uint32_t type, enum uqff_dtype *out); /* false 
 /* A type's spelling inside a container: lower case, "q4_k", "bf16". Static thread-local text. */
 UQFF_API const char *uqff_type_label(uint32_t type);
 
-/* ---- reader ------------------------------------------------------------------------------------- */
+/* ---- reader ---------------------------------------------------------------------------------- */
 
 /* Values of `weight.format`. */
 enum uqff_format {
@@ -67,7 +68,8 @@ struct uqff_module {
     size_t first_blob, blob_count; /* its blobs are consecutive in the list of blobs */
 };
 
-/* A named choice of one blob for every module. A plain UQFF file has one, called by its file stem. */
+/* A named choice of one blob for every module. A plain UQFF file has one, called by its file stem.
+ */
 struct uqff_variant {
     const char *name;
     const char *recipe;  /* "Q4_K_M"; "" when the file does not tell */
@@ -143,8 +145,8 @@ UQFF_API size_t uqff_container_default(const struct uqff_container *container); 
 UQFF_API size_t uqff_container_find_variant(const struct uqff_container *container,
                                             const char *name); /* case-insensitive; UQFF_NONE */
 UQFF_API size_t uqff_container_residual_count(const struct uqff_container *container);
-UQFF_API const struct uqff_residual *
-uqff_container_residual(const struct uqff_container *container, size_t i); /* by name */
+UQFF_API const struct uqff_residual *uqff_container_residual(const struct uqff_container *container,
+                                                             size_t i); /* by name */
 UQFF_API size_t uqff_container_asset_count(const struct uqff_container *container);
 UQFF_API const struct uqff_asset *uqff_container_asset(const struct uqff_container *container,
                                                        size_t i); /* by path */
@@ -156,7 +158,8 @@ UQFF_API enum uqff_code uqff_container_read_asset(const struct uqff_container *c
  * float32. All formats but HQQ; for HQQ whole tensors only. Thread-safe. */
 UQFF_API enum uqff_code uqff_container_read_rows(const struct uqff_container *container,
                                                  size_t blob, uint64_t first_row, uint64_t rows,
-                                                 float *out, struct uqff_error *err) UQFF_MUST_CHECK;
+                                                 float *out,
+                                                 struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* The stored digest of an entry of a multi-quant file; false in a file without digests. */
 UQFF_API bool uqff_container_entry_digest(const struct uqff_container *container,
@@ -165,7 +168,7 @@ UQFF_API bool uqff_container_entry_digest(const struct uqff_container *container
 UQFF_API bool uqff_container_header_digest(const struct uqff_container *container, size_t shard,
                                            struct uqff_digest *out);
 
-/* ---- planning a container -------------------------------------------------------------------------- */
+/* ---- planning a container -------------------------------------------------------------------- */
 
 /* What a container shall hold. All names and arrays are borrowed until the plan is freed.
  *
@@ -174,10 +177,10 @@ struct uqff_spec_module {
     const char *name;
     unsigned rank; /* 1 to 3; 2 or 3 for block types */
     const uint64_t *shape;
-    bool has_bias;           /* a bias of shape[0 .. rank-2] travels with the module */
-    uint32_t bias_type;      /* of the source's bias: F32, F16 or BF16 */
-    bool bias_kept_exactly;  /* multi only: the source's bias also becomes a residual entry, as the
-                                form that the default variant wants would lose bits */
+    bool has_bias;          /* a bias of shape[0 .. rank-2] travels with the module */
+    uint32_t bias_type;     /* of the source's bias: F32, F16 or BF16 */
+    bool bias_kept_exactly; /* multi only: the source's bias also becomes a residual entry, as the
+                               form that the default variant wants would lose bits */
 };
 
 struct uqff_spec_variant {
@@ -196,7 +199,7 @@ struct uqff_spec_tensor {
 
 struct uqff_spec_asset {
     const char *path;
-    uint64_t size;   /* bytes stored: compressed if `compressed` */
+    uint64_t size; /* bytes stored: compressed if `compressed` */
     bool compressed;
 };
 
@@ -205,7 +208,8 @@ struct uqff_spec_metadata {
 };
 
 struct uqff_container_spec {
-    bool multi; /* false: a plain UQFF 1.2 shard set of exactly one variant, without residual or assets */
+    bool multi; /* false: a plain UQFF 1.2 shard set of exactly one variant, without residual or
+                   assets */
     const char *stem; /* file stem: "llama-q4" gives llama-q4.uqff, or -0.uqff, -1.uqff … */
     const struct uqff_spec_module *modules; /* in model order: uqff_module_order() */
     size_t module_count;
@@ -218,8 +222,8 @@ struct uqff_container_spec {
     size_t asset_count;
     const struct uqff_spec_metadata *metadata; /* beside what the plan itself writes */
     size_t metadata_count;
-    unsigned alignment;  /* of blobs and residual tensors and of the data section; multi only: 64 */
-    uint64_t max_shard;  /* bytes of a shard file; 0: one file (plain: 10 GiB of payload) */
+    unsigned alignment; /* of blobs and residual tensors and of the data section; multi only: 64 */
+    uint64_t max_shard; /* bytes of a shard file; 0: one file (plain: 10 GiB of payload) */
 };
 
 /* Order of modules in a container: layer number (outside layers first), then name. For qsort. */
@@ -235,11 +239,11 @@ enum uqff_plan_kind {
     UQFF_PLAN_RESIDUAL, /* `index`: residual tensor */
     UQFF_PLAN_RESIDUAL_BIAS, /* `index`: module; the source's bias as it is, in `type`: of those
                                 with bias_kept_exactly, and of all in a file without a default */
-    UQFF_PLAN_ASSET,    /* `index`: asset */
-    UQFF_PLAN_BLOB,     /* `index`: module; `type` says how encoded */
-    UQFF_PLAN_SCALES,   /* `index`: module of type MXFP4 in a plain file, whose `weight` then has the
-                           nibbles alone, neighbours in a byte, and this the exponents */
-    UQFF_PLAN_DIGESTS,  /* written by the writer itself */
+    UQFF_PLAN_ASSET,         /* `index`: asset */
+    UQFF_PLAN_BLOB,          /* `index`: module; `type` says how encoded */
+    UQFF_PLAN_SCALES,  /* `index`: module of type MXFP4 in a plain file, whose `weight` then has the
+                          nibbles alone, neighbours in a byte, and this the exponents */
+    UQFF_PLAN_DIGESTS, /* written by the writer itself */
 };
 
 struct uqff_plan_entry {
@@ -267,12 +271,13 @@ UQFF_API const char *uqff_container_plan_shard_name(const struct uqff_container_
 UQFF_API uint64_t uqff_container_plan_shard_bytes(const struct uqff_container_plan *plan, size_t i);
 UQFF_API size_t uqff_container_plan_count(const struct uqff_container_plan *plan);
 UQFF_API const struct uqff_plan_entry *
-uqff_container_plan_entry(const struct uqff_container_plan *plan, size_t i); /* shard, then data order */
+uqff_container_plan_entry(const struct uqff_container_plan *plan,
+                          size_t i); /* shard, then data order */
 /* The blob of a module in a type, or of a bias/residual/asset by kind and index; UQFF_NONE. */
 UQFF_API size_t uqff_container_plan_find(const struct uqff_container_plan *plan,
                                          enum uqff_plan_kind kind, size_t index, uint32_t type);
 
-/* ---- writing a planned container --------------------------------------------------------------------- */
+/* ---- writing a planned container ------------------------------------------------------------- */
 
 struct uqff_container_writer;
 
@@ -281,8 +286,8 @@ UQFF_API enum uqff_code uqff_container_writer_new(const struct uqff_container_pl
                                                   const char *directory, bool overwrite,
                                                   struct uqff_container_writer **out,
                                                   struct uqff_error *err) UQFF_MUST_CHECK;
-/* Appends bytes to an entry: each entry's bytes come in order, its digest is taken on the way. Calls
- * for different entries may run on different threads. */
+/* Appends bytes to an entry: each entry's bytes come in order, its digest is taken on the way.
+ * Calls for different entries may run on different threads. */
 UQFF_API enum uqff_code uqff_container_writer_append(struct uqff_container_writer *writer,
                                                      size_t entry, const void *bytes, size_t n,
                                                      struct uqff_error *err) UQFF_MUST_CHECK;
@@ -301,14 +306,14 @@ UQFF_API enum uqff_code uqff_container_writer_digest(const struct uqff_container
 UQFF_API enum uqff_code uqff_container_writer_metadata(struct uqff_container_writer *writer,
                                                        const char *key, const char *value,
                                                        struct uqff_error *err) UQFF_MUST_CHECK;
-/* Writes what is fixed, digests and headers, flushes, reopens every shard with the strict reader and
- * gives the files their names. UQFF_E_INTERNAL when an entry is not complete. */
+/* Writes what is fixed, digests and headers, flushes, reopens every shard with the strict reader
+ * and gives the files their names. UQFF_E_INTERNAL when an entry is not complete. */
 UQFF_API enum uqff_code uqff_container_writer_publish(struct uqff_container_writer *writer,
                                                       struct uqff_error *err) UQFF_MUST_CHECK;
 /* Closes; what was not published is removed. */
 UQFF_API void uqff_container_writer_free(struct uqff_container_writer *writer);
 
-/* ---- the report beside a plain directory ----------------------------------------------------------- */
+/* ---- the report beside a plain directory ----------------------------------------------------- */
 
 /* One output of uqff_report.json. */
 struct uqff_report_module {
@@ -337,13 +342,13 @@ struct uqff_report_entry {
     size_t shard_count;
 };
 UQFF_API enum uqff_code uqff_report_parse(const char *json, size_t size, const char *where,
-                                          struct uqff_arena *arena,
-                                          struct uqff_report_entry **out, size_t *count,
-                                          struct uqff_error *err) UQFF_MUST_CHECK;
+                                          struct uqff_arena *arena, struct uqff_report_entry **out,
+                                          size_t *count, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- UQFF 0.x ---------------------------------------------------------------------------------------- */
+/* ---- UQFF 0.x -------------------------------------------------------------------------------- */
 
-/* The generation before 1.0, read only: numbered blobs, without a word about which module each is. */
+/* The generation before 1.0, read only: numbered blobs, without a word about which module each is.
+ */
 
 struct uqff_legacy_tensor {
     struct uqff_source *source; /* NULL: there is none */
@@ -356,8 +361,8 @@ struct uqff_legacy_tensor {
 struct uqff_legacy_layer {
     uint32_t version; /* major << 16 | minor << 8 | patch */
     enum uqff_format format;
-    uint32_t type;         /* of the formats GGUF and UNQUANT; else UINT32_MAX */
-    unsigned rank;         /* of the weight as it is meant, packed or not */
+    uint32_t type; /* of the formats GGUF and UNQUANT; else UINT32_MAX */
+    unsigned rank; /* of the weight as it is meant, packed or not */
     const uint64_t *shape;
     bool has_bias;
     struct uqff_legacy_tensor weight, scales, zeros, bias; /* AFQ: its biases are the zeros */
@@ -371,12 +376,12 @@ struct uqff_legacy_layer {
 
 struct uqff_legacy;
 
-/* *out tells whether every entry of a file is called by a number; what cannot be read is no such file.
- * Fails for want of memory only. */
+/* *out tells whether every entry of a file is called by a number; what cannot be read is no such
+ * file. Fails for want of memory only. */
 UQFF_API enum uqff_code uqff_legacy_is(const char *path, bool *out,
                                        struct uqff_error *err) UQFF_MUST_CHECK;
-/* Opens a file or, by one of its shards, a whole set. Every length and shape in it is checked against
- * what is there. UQFF_E_VERSION above 0.2. */
+/* Opens a file or, by one of its shards, a whole set. Every length and shape in it is checked
+ * against what is there. UQFF_E_VERSION above 0.2. */
 UQFF_API enum uqff_code uqff_legacy_open(const char *path, const struct uqff_warner *warner,
                                          struct uqff_legacy **out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
@@ -399,12 +404,10 @@ struct uqff_legacy_module {
  * Modules are named by the caller; each layer belongs to one of them. `legacy` must outlive the
  * container. Shards are called STEM-0.uqff and so on. UQFF_E_TYPE when layers that are to be one
  * module have forms that cannot be put together. */
-UQFF_API enum uqff_code uqff_legacy_container(const struct uqff_legacy *legacy,
-                                              const struct uqff_legacy_module *modules,
-                                              size_t count, const char *stem,
-                                              const struct uqff_warner *warner,
-                                              struct uqff_container **out,
-                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code
+uqff_legacy_container(const struct uqff_legacy *legacy, const struct uqff_legacy_module *modules,
+                      size_t count, const char *stem, const struct uqff_warner *warner,
+                      struct uqff_container **out, struct uqff_error *err) UQFF_MUST_CHECK;
 
 #ifdef __cplusplus
 }

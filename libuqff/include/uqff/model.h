@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* ---- architectures --------------------------------------------------------------------------------- */
+/* ---- architectures --------------------------------------------------------------------------- */
 
 /* What a module does; the categories that llama.cpp's recipes are written in. */
 enum uqff_role {
@@ -32,11 +32,11 @@ enum uqff_role {
 };
 
 struct uqff_arch {
-    const char *name;      /* Hugging Face model_type: "llama", "qwen3_moe" */
-    const char *gguf_name; /* general.architecture: "llama", "qwen3moe" */
-    const char *const *classes; /* "LlamaForCausalLM", …, NULL-terminated */
+    const char *name;                   /* Hugging Face model_type: "llama", "qwen3_moe" */
+    const char *gguf_name;              /* general.architecture: "llama", "qwen3moe" */
+    const char *const *classes;         /* "LlamaForCausalLM", …, NULL-terminated */
     const struct uqff_arch_rule *rules; /* private to model/ */
-    bool tied_by_default;  /* tie_word_embeddings when config.json does not say */
+    bool tied_by_default;               /* tie_word_embeddings when config.json does not say */
 };
 
 /* By class ("LlamaForCausalLM"), model_type or general.architecture; NULL when unknown. */
@@ -44,29 +44,30 @@ UQFF_API const struct uqff_arch *uqff_arch_find(const char *name);
 UQFF_API const struct uqff_arch *uqff_arch_table(size_t *count);
 /* The Hugging Face name, without ".weight", of one expert of a stacked module: for
  * "model.layers.0.block_sparse_moe.experts.gate_proj" and expert 3 of Mixtral
- * "model.layers.0.block_sparse_moe.experts.3.w1". Written as snprintf does; returns its length, or 0
- * where the architecture (which may be NULL) keeps no experts apart. */
+ * "model.layers.0.block_sparse_moe.experts.3.w1". Written as snprintf does; returns its length, or
+ * 0 where the architecture (which may be NULL) keeps no experts apart. */
 UQFF_API size_t uqff_arch_expert_name(const struct uqff_arch *arch, const char *module,
                                       uint64_t expert, char *out, size_t size);
 
 /* The role that llama.cpp sees in a GGUF tensor name ("blk.0.attn_v.weight" → ATTN_V). */
 UQFF_API enum uqff_role uqff_role_from_gguf_name(const char *name);
 
-/* ---- configuration ----------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
-/* How the rotation is stretched to longer contexts (rope_scaling, or rope_parameters). Numbers are 0
- * and the type is "" where config.json or GGUF metadata do not say; a GGUF has the factors of
+/* How the rotation is stretched to longer contexts (rope_scaling, or rope_parameters). Numbers are
+ * 0 and the type is "" where config.json or GGUF metadata do not say; a GGUF has the factors of
  * "longrope" and "llama3" as tensors. */
 struct uqff_rope_scaling {
     const char *type; /* "llama3", "yarn", "linear", "longrope", "su", … */
     double factor, low_freq_factor, high_freq_factor;
     double attention_factor, extrapolation_factor, beta_fast, beta_slow;
-    uint64_t original_context; /* also where it stands outside */
+    uint64_t original_context;                  /* also where it stands outside */
     const double *long_factors, *short_factors; /* of longrope; NULL without */
     size_t long_count, short_count;
 };
 
-/* What packing and validation need of config.json (or of GGUF metadata). A count is 0 and a string is
+/* What packing and validation need of config.json (or of GGUF metadata). A count is 0 and a string
+ * is
  * "" where the source does not say; every value present was checked for kind and range. */
 struct uqff_config {
     const char *architecture; /* first of "architectures" */
@@ -105,13 +106,13 @@ UQFF_API enum uqff_code uqff_config_parse(const char *json, size_t size, const c
                                           struct uqff_arena *arena, struct uqff_config *out,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- models ------------------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 enum uqff_model_kind {
-    UQFF_MODEL_HF,          /* a directory or index or file of safetensors */
+    UQFF_MODEL_HF, /* a directory or index or file of safetensors */
     UQFF_MODEL_GGUF,
-    UQFF_MODEL_UQFF,        /* plain UQFF 1.x, or 0.x, with its residual beside it */
-    UQFF_MODEL_MULTI,       /* a multi-quant container */
+    UQFF_MODEL_UQFF,  /* plain UQFF 1.x, or 0.x, with its residual beside it */
+    UQFF_MODEL_MULTI, /* a multi-quant container */
 };
 UQFF_API const char *uqff_model_kind_name(enum uqff_model_kind kind);
 
@@ -123,9 +124,10 @@ struct uqff_model_options {
 struct uqff_model;
 
 /* Opens MODEL or MODEL#variant: a Hugging Face directory, a .safetensors file or index, a .gguf
- * (first of a split set), a .uqff (multi-quant, a shard of a plain set, or UQFF 0.x with config.json
- * beside it), or a directory with UQFF files. A '#' that is part of an existing file name is taken as such. Without a variant, a
- * multi-quant file gives its default (or only) variant. All containers are validated. */
+ * (first of a split set), a .uqff (multi-quant, a shard of a plain set, or UQFF 0.x with
+ * config.json beside it), or a directory with UQFF files. A '#' that is part of an existing file
+ * name is taken as such. Without a variant, a multi-quant file gives its default (or only) variant.
+ * All containers are validated. */
 UQFF_API enum uqff_code uqff_model_open(const char *reference,
                                         const struct uqff_model_options *options,
                                         struct uqff_model **out,
@@ -143,8 +145,9 @@ UQFF_API const struct uqff_arch *uqff_model_arch(const struct uqff_model *model)
 UQFF_API struct uqff_safetensors_set *uqff_model_safetensors(const struct uqff_model *model);
 UQFF_API struct uqff_gguf *uqff_model_gguf(const struct uqff_model *model);
 UQFF_API struct uqff_container *uqff_model_container(const struct uqff_model *model);
-/* True when that container is a view of a UQFF 0.x file: which module each of its numbered layers is
- * follows from the architecture in config.json, and each shape was compared with what that says. */
+/* True when that container is a view of a UQFF 0.x file: which module each of its numbered layers
+ * is follows from the architecture in config.json, and each shape was compared with what that says.
+ */
 UQFF_API bool uqff_model_is_legacy(const struct uqff_model *model);
 /* Index of the variant that this model shows, in its container; UQFF_NONE for other kinds. */
 UQFF_API size_t uqff_model_variant(const struct uqff_model *model);
@@ -159,24 +162,26 @@ UQFF_API enum uqff_code uqff_model_unchanged(const struct uqff_model *model,
  * `<module>.weight`, `<module>.bias` and residual names.
  *
  * Every tensor reads as what it means, raw bytes and rows alike, in Hugging Face's terms:
- *  - companions that only serve another tensor are folded into it: FP8 with scales is listed as F32,
- *    MXFP4 blocks with scales as MXFP4 in ggml's layout;
- *  - from a GGUF of a known architecture, the permutation of q and k rows is undone and the shift of
- *    Gemma's norms taken off (listed as F32); a quantized tensor that is no module is listed as F32.
- * Where the bytes are those of the file, uqff_model_tensor_range gives the range. */
+ *  - companions that only serve another tensor are folded into it: FP8 with scales is listed as
+ * F32, MXFP4 blocks with scales as MXFP4 in ggml's layout;
+ *  - from a GGUF of a known architecture, the permutation of q and k rows is undone and the shift
+ * of Gemma's norms taken off (listed as F32); a quantized tensor that is no module is listed as
+ * F32. Where the bytes are those of the file, uqff_model_tensor_range gives the range. */
 struct uqff_tensor {
     const char *name;
-    const char *hf_name;   /* the same, or from a GGUF of a known architecture its mapped name */
-    const char *gguf_name; /* of a residual tensor or bias: its name in a GGUF; NULL if none is known */
-    float gguf_shift;      /* what a GGUF adds to every value (Gemma's norms: 1), else 0 */
-    uint32_t type; /* enum uqff_type */
+    const char *hf_name; /* the same, or from a GGUF of a known architecture its mapped name */
+    const char
+        *gguf_name;   /* of a residual tensor or bias: its name in a GGUF; NULL if none is known */
+    float gguf_shift; /* what a GGUF adds to every value (Gemma's norms: 1), else 0 */
+    uint32_t type;    /* enum uqff_type */
     unsigned rank;
     const uint64_t *shape; /* outermost first */
     uint64_t elements, bytes;
 };
 UQFF_API size_t uqff_model_tensor_count(const struct uqff_model *model);
 UQFF_API const struct uqff_tensor *uqff_model_tensor(const struct uqff_model *model, size_t i);
-UQFF_API size_t uqff_model_find_tensor(const struct uqff_model *model, const char *name); /* UQFF_NONE */
+UQFF_API size_t uqff_model_find_tensor(const struct uqff_model *model,
+                                       const char *name); /* UQFF_NONE */
 /* Raw bytes of a tensor. Thread-safe. */
 UQFF_API enum uqff_code uqff_model_read(const struct uqff_model *model, size_t tensor,
                                         uint64_t offset, void *out, size_t n,
@@ -189,10 +194,11 @@ UQFF_API enum uqff_code uqff_model_read_rows(const struct uqff_model *model, siz
 UQFF_API bool uqff_model_tensor_range(const struct uqff_model *model, size_t tensor,
                                       struct uqff_source **source, uint64_t *offset);
 
-/* ---- modules and residual ------------------------------------------------------------------------------ */
+/* ---- modules and residual -------------------------------------------------------------------- */
 
-/* A quantizable weight: one tensor, or experts stacked, or rows of a fused tensor. Names are Hugging
- * Face paths without ".weight"; from a GGUF source they are mapped and its row permutation undone. */
+/* A quantizable weight: one tensor, or experts stacked, or rows of a fused tensor. Names are
+ * Hugging Face paths without ".weight"; from a GGUF source they are mapped and its row permutation
+ * undone. */
 struct uqff_model_module {
     const char *name;
     const char *gguf_name; /* "blk.0.attn_q", without ".weight"; NULL when there is none */
@@ -200,13 +206,13 @@ struct uqff_model_module {
     int64_t layer; /* -1 outside the layers */
     unsigned rank; /* 2, or 3 for stacked experts [experts, out, in] */
     const uint64_t *shape;
-    uint64_t rows;     /* product of all dimensions but the last */
-    uint64_t columns;  /* the last dimension */
-    uint32_t type;     /* of the source's tensors: UINT32_MAX when they differ */
-    size_t bias;       /* index of the bias tensor, or UQFF_NONE */
-    /* Not 0: a GGUF keeps the rows of the weight and of the bias interleaved within each of that many
-     * heads: with D rows a head, its row 2i is row i here and its row 2i+1 is row i + D/2. 0 where
-     * the rows lie that way already (rotary_adjacent). */
+    uint64_t rows;    /* product of all dimensions but the last */
+    uint64_t columns; /* the last dimension */
+    uint32_t type;    /* of the source's tensors: UINT32_MAX when they differ */
+    size_t bias;      /* index of the bias tensor, or UQFF_NONE */
+    /* Not 0: a GGUF keeps the rows of the weight and of the bias interleaved within each of that
+     * many heads: with D rows a head, its row 2i is row i here and its row 2i+1 is row i + D/2. 0
+     * where the rows lie that way already (rotary_adjacent). */
     uint64_t gguf_heads;
 };
 /* In container order (uqff_module_order). */
@@ -229,7 +235,7 @@ UQFF_API const char *uqff_model_module_source_name(const struct uqff_model *mode
 UQFF_API size_t uqff_model_residual_count(const struct uqff_model *model);
 UQFF_API size_t uqff_model_residual(const struct uqff_model *model, size_t i);
 
-/* ---- side files --------------------------------------------------------------------------------------- */
+/* ---- side files ------------------------------------------------------------------------------ */
 
 /* Side files that travel with a model (config.json, tokenizer.json, …), sorted by path. */
 UQFF_API size_t uqff_model_asset_count(const struct uqff_model *model);
@@ -239,13 +245,16 @@ UQFF_API uint64_t uqff_model_asset_size(const struct uqff_model *model, size_t i
 UQFF_API enum uqff_code uqff_model_read_asset(const struct uqff_model *model, size_t i, char **out,
                                               size_t *size, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- importance matrices -------------------------------------------------------------------------------- */
+/* ---- importance matrices --------------------------------------------------------------------- */
 
 struct uqff_imatrix_entry {
     const char *name;    /* as the file has it: "blk.0.attn_q.weight", or a module path */
     uint64_t matrices;   /* 1, or the number of experts; the older forms do not tell and give 1 */
     uint64_t columns;    /* values a matrix: with matrices 1, those of all experts one by one */
     const float *values; /* matrices * columns mean squared activations, finite, not negative */
+    /* What they were made of, as the file has it: values are sums / counts. NULL for .cimatrix. */
+    const float *sums;   /* matrices * columns */
+    const float *counts; /* one a matrix: rows of activations, or in a .dat calls */
 };
 
 struct uqff_imatrix;
@@ -262,17 +271,19 @@ UQFF_API size_t uqff_imatrix_count(const struct uqff_imatrix *imatrix);
 UQFF_API const struct uqff_imatrix_entry *uqff_imatrix_entry(const struct uqff_imatrix *imatrix,
                                                              size_t i);
 /* The entry of a module, by its GGUF or its own name; NULL when there is none. */
-UQFF_API const struct uqff_imatrix_entry *
-uqff_imatrix_find(const struct uqff_imatrix *imatrix, const struct uqff_model_module *module);
+UQFF_API const struct uqff_imatrix_entry *uqff_imatrix_find(const struct uqff_imatrix *imatrix,
+                                                            const struct uqff_model_module *module);
 UQFF_API const char *uqff_imatrix_dataset(const struct uqff_imatrix *imatrix); /* "" if unknown */
 UQFF_API uint64_t uqff_imatrix_chunks(const struct uqff_imatrix *imatrix);     /* 0 if unknown */
-UQFF_API struct uqff_digest uqff_imatrix_digest(const struct uqff_imatrix *imatrix); /* of the file */
+UQFF_API uint64_t uqff_imatrix_chunk_size(const struct uqff_imatrix *imatrix); /* 0: not a GGUF */
+UQFF_API struct uqff_digest
+uqff_imatrix_digest(const struct uqff_imatrix *imatrix); /* of the file */
 
-/* ---- vocabularies ----------------------------------------------------------------------------- */
+/* ---- vocabularies ---------------------------------------------------------------------------- */
 
-/* What a tokenizer is made of, and what a GGUF says of it: tokens with scores and types, merges, special
- * ids, split rule. Read from tokenizer.json, tokenizer.model (SentencePiece) or GGUF metadata, and
- * checked: everything that such a file can get wrong is refused here. Immutable. */
+/* What a tokenizer is made of, and what a GGUF says of it: tokens with scores and types, merges,
+ * special ids, split rule. Read from tokenizer.json, tokenizer.model (SentencePiece) or GGUF
+ * metadata, and checked: everything that such a file can get wrong is refused here. Immutable. */
 struct uqff_vocabulary;
 
 enum uqff_vocabulary_kind {
@@ -297,7 +308,7 @@ struct uqff_token {
     size_t length;
     float score; /* 0 for BPE */
     enum uqff_token_type type;
-    bool added;       /* stands in added_tokens: matched before splitting */
+    bool added; /* stands in added_tokens: matched before splitting */
     bool lstrip, rstrip, normalized, single_word; /* of an added token */
 };
 
@@ -307,14 +318,15 @@ struct uqff_merge {
 
 struct uqff_vocabulary_info {
     enum uqff_vocabulary_kind kind;
-    uint32_t size;        /* one more than the largest id */
+    uint32_t size; /* one more than the largest id */
     size_t merges;
-    const char *pre;      /* llama.cpp's name of the split rule ("llama-bpe"), "default" when it has none;
-                             "" for SPM */
+    const char
+        *pre; /* llama.cpp's name of the split rule ("llama-bpe"), "default" when it has none;
+                 "" for SPM */
     bool pre_known;
     const char *const *patterns; /* split rules in order, as regular expressions; the file's own */
     size_t pattern_count;
-    bool ignore_merges;   /* a whole piece in the vocabulary is taken as it is */
+    bool ignore_merges; /* a whole piece in the vocabulary is taken as it is */
     bool byte_fallback;
     bool add_prefix_space, remove_extra_whitespace, escape_whitespace;
     bool normalize_nfc, normalize_nfkc, normalize_nfd, normalize_nfkd, lowercase;
@@ -329,8 +341,8 @@ struct uqff_vocabulary_info {
     const char *unsupported; /* what no tokenizer of this version can honour; NULL: nothing */
 };
 
-/* From a model: its tokenizer.json, else tokenizer.model, else GGUF metadata; tokenizer_config.json and
- * config.json complete it. UQFF_E_MISSING when it has none. */
+/* From a model: its tokenizer.json, else tokenizer.model, else GGUF metadata; tokenizer_config.json
+ * and config.json complete it. UQFF_E_MISSING when it has none. */
 UQFF_API enum uqff_code uqff_vocabulary_open(const struct uqff_model *model,
                                              const struct uqff_warner *warner,
                                              struct uqff_vocabulary **out,
@@ -347,7 +359,8 @@ uqff_vocabulary_info(const struct uqff_vocabulary *vocabulary);
 /* id < size; a hole has type UNUSED and length 0. */
 UQFF_API struct uqff_token uqff_vocabulary_token(const struct uqff_vocabulary *vocabulary,
                                                  uint32_t id);
-UQFF_API struct uqff_merge uqff_vocabulary_merge(const struct uqff_vocabulary *vocabulary, size_t i);
+UQFF_API struct uqff_merge uqff_vocabulary_merge(const struct uqff_vocabulary *vocabulary,
+                                                 size_t i);
 /* Id of an exact text, or UQFF_NO_TOKEN. */
 UQFF_API uint32_t uqff_vocabulary_find(const struct uqff_vocabulary *vocabulary, const char *text,
                                        size_t length);

@@ -59,7 +59,7 @@ UQFF_API enum uqff_code uqff_dtype_bytes(enum uqff_dtype dtype, const uint64_t *
 
 #define UQFF_SAFETENSORS_MAX_HEADER 100000000u /* bytes, as the reference reader's limit */
 #define UQFF_SAFETENSORS_MAX_RANK 64u
-#define UQFF_SAFETENSORS_MAX_NAME 1024u /* bytes of a tensor's name; warned of above 255 */
+#define UQFF_SAFETENSORS_MAX_NAME 1024u       /* bytes of a tensor's name; warned of above 255 */
 #define UQFF_SAFETENSORS_MAX_INDEX 100000000u /* bytes of an index file */
 #define UQFF_SAFETENSORS_MAX_SHARDS 10000u
 
@@ -94,8 +94,7 @@ UQFF_API const struct uqff_st_tensor *uqff_safetensors_find(const struct uqff_sa
  * values may, and have one behind them. i < count; value_length may be NULL. */
 UQFF_API size_t uqff_safetensors_metadata_count(const struct uqff_safetensors *file);
 UQFF_API void uqff_safetensors_metadata(const struct uqff_safetensors *file, size_t i,
-                                        const char **key, const char **value,
-                                        size_t *value_length);
+                                        const char **key, const char **value, size_t *value_length);
 /* NULL when the key is absent. */
 UQFF_API const char *uqff_safetensors_metadata_find(const struct uqff_safetensors *file,
                                                     const char *key, size_t *value_length);
@@ -161,8 +160,8 @@ UQFF_API enum uqff_code uqff_safetensors_set_open(const char *path,
                                                   struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_safetensors_set_close(struct uqff_safetensors_set *set);
 UQFF_API size_t uqff_safetensors_set_file_count(const struct uqff_safetensors_set *set);
-UQFF_API struct uqff_safetensors *
-uqff_safetensors_set_file(const struct uqff_safetensors_set *set, size_t i);
+UQFF_API struct uqff_safetensors *uqff_safetensors_set_file(const struct uqff_safetensors_set *set,
+                                                            size_t i);
 UQFF_API size_t uqff_safetensors_set_count(const struct uqff_safetensors_set *set);
 UQFF_API struct uqff_st_set_tensor
 uqff_safetensors_set_tensor(const struct uqff_safetensors_set *set, size_t i);

@@ -1,10 +1,10 @@
 /*
- * validation: what quantization cost. Tokenizers, a reference transformer that runs a model from any
- * container, perplexity and divergence in the field's definitions, gates and
- * reports, and text generation.
+ * validation: what quantization cost. Tokenizers, a reference transformer that runs a model from
+ * any container, perplexity and divergence in the field's definitions, gates and reports, and text
+ * generation.
  *
- * The numbers are the same on every machine: every sum has a stated order, parallel work is split by
- * rows, and no result depends on the C library's mathematics.
+ * The numbers are the same on every machine: every sum has a stated order, parallel work is split
+ * by rows, and no result depends on the C library's mathematics.
  */
 #ifndef UQFF_VALIDATION_H
 #define UQFF_VALIDATION_H
@@ -17,12 +17,13 @@ extern "C" {
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
-/* Text to ids and back, by a vocabulary: SentencePiece BPE with scores and byte fallback, byte-level
- * BPE with any split rule. Immutable after opening; safe to use from several threads at once. */
+/* Text to ids and back, by a vocabulary: SentencePiece BPE with scores and byte fallback,
+ * byte-level BPE with any split rule. Immutable after opening; safe to use from several threads at
+ * once. */
 struct uqff_tokenizer;
 
-/* The vocabulary must outlive the tokenizer. UQFF_E_UNSUPPORTED for a kind or split rule that is beyond
- * this version (named), UQFF_E_LIMIT for a pattern that could run away. */
+/* The vocabulary must outlive the tokenizer. UQFF_E_UNSUPPORTED for a kind or split rule that is
+ * beyond this version (named), UQFF_E_LIMIT for a pattern that could run away. */
 UQFF_API enum uqff_code uqff_tokenizer_new(const struct uqff_vocabulary *vocabulary,
                                            const struct uqff_warner *warner,
                                            struct uqff_tokenizer **out,
@@ -45,19 +46,19 @@ UQFF_API enum uqff_code uqff_detokenize(const struct uqff_tokenizer *tokenizer, 
                                         size_t count, bool with_special, struct uqff_buffer *out,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- chat templates --------------------------------------------------------------------------------- */
+/* ---- chat templates -------------------------------------------------------------------------- */
 
-/* The part of Jinja that chat templates use, rendered as @huggingface/jinja renders it, with limits on
- * steps, depth and output. spec/templates.md describes the language. A template is immutable after
- * opening; it may be rendered from several threads at once. */
+/* The part of Jinja that chat templates use, rendered as @huggingface/jinja renders it, with limits
+ * on steps, depth and output. spec/templates.md describes the language. A template is immutable
+ * after opening; it may be rendered from several threads at once. */
 struct uqff_template;
 
 /* Limits; what exceeds one is UQFF_E_LIMIT. */
-#define UQFF_TEMPLATE_SIZE (1024 * 1024)          /* bytes of a template */
-#define UQFF_TEMPLATE_DEPTH 100                   /* of blocks, parentheses, printed values, variables */
-#define UQFF_TEMPLATE_STEPS 5000000               /* of one rendering */
-#define UQFF_TEMPLATE_OUTPUT (16 * 1024 * 1024)   /* bytes of rendered text */
-#define UQFF_TEMPLATE_MEMORY (256 * 1024 * 1024)  /* bytes of all values of one rendering */
+#define UQFF_TEMPLATE_SIZE (1024 * 1024) /* bytes of a template */
+#define UQFF_TEMPLATE_DEPTH 100          /* of blocks, parentheses, printed values, variables */
+#define UQFF_TEMPLATE_STEPS 5000000      /* of one rendering */
+#define UQFF_TEMPLATE_OUTPUT (16 * 1024 * 1024)  /* bytes of rendered text */
+#define UQFF_TEMPLATE_MEMORY (256 * 1024 * 1024) /* bytes of all values of one rendering */
 
 /* Parses a template, which is copied. `where` names it in errors (NULL: "chat template"). What does
  * not parse is UQFF_E_SYNTAX, a statement that is not known UQFF_E_UNSUPPORTED, both with line and
@@ -69,17 +70,20 @@ UQFF_API void uqff_template_close(struct uqff_template *tmpl); /* NULL is fine *
 /* Renders with the variables of a JSON object: {"messages": […], "bos_token": "…",
  * "add_generation_prompt": true, "tools": …} and appends the text to *out, which stays as it was on
  * failure. raise_exception() in the template is UQFF_E_ARGUMENT with its message, and so is an
- * operation that the values do not allow (none + "a"); a filter, test, function or method that is not
- * known is UQFF_E_UNSUPPORTED; each with line and column. JSON that is malformed gives the strict
- * parser's errors. The clock is not read: strftime_now() speaks of the moment that the variable of
- * this name gives, "2024-07-26" or "2024-07-26T12:30:00", and is UQFF_E_UNSUPPORTED without it. */
-UQFF_API enum uqff_code uqff_template_render(const struct uqff_template *tmpl, const char *variables,
-                                             size_t size, struct uqff_buffer *out,
+ * operation that the values do not allow (none + "a"); a filter, test, function or method that is
+ * not known is UQFF_E_UNSUPPORTED; each with line and column. JSON that is malformed gives the
+ * strict parser's errors. The clock is not read: strftime_now() speaks of the moment that the
+ * variable of this name gives, "2024-07-26" or "2024-07-26T12:30:00", and is UQFF_E_UNSUPPORTED
+ * without it. */
+UQFF_API enum uqff_code uqff_template_render(const struct uqff_template *tmpl,
+                                             const char *variables, size_t size,
+                                             struct uqff_buffer *out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- the reference transformer ------------------------------------------------------------------------ */
+/* ---- the reference transformer --------------------------------------------------------------- */
 
-/* A model made ready to run: weights stay where they are (mapped), in any type that can be decoded. */
+/* A model made ready to run: weights stay where they are (mapped), in any type that can be decoded.
+ */
 struct uqff_transformer;
 
 struct uqff_transformer_options {
@@ -88,7 +92,8 @@ struct uqff_transformer_options {
     const struct uqff_warner *warner;
 };
 /* The model must outlive it. UQFF_E_UNSUPPORTED for an architecture that cannot be run,
- * UQFF_E_MISSING naming an absent tensor, UQFF_E_SHAPE for one that does not fit the configuration. */
+ * UQFF_E_MISSING naming an absent tensor, UQFF_E_SHAPE for one that does not fit the configuration.
+ */
 UQFF_API enum uqff_code uqff_transformer_open(const struct uqff_model *model,
                                               const struct uqff_transformer_options *options,
                                               struct uqff_transformer **out,
@@ -116,8 +121,8 @@ struct uqff_observer {
     void *context;
 };
 
-/* Appends `count` tokens and calls `logits` for positions first_logits … count-1 of them, in slabs of
- * rows [slab][vocabulary], so that ctx × vocabulary is never held. */
+/* Appends `count` tokens and calls `logits` for positions first_logits … count-1 of them, in slabs
+ * of rows [slab][vocabulary], so that ctx × vocabulary is never held. */
 struct uqff_logits {
     enum uqff_code (*rows)(void *context, size_t first, size_t count, const float *logits,
                            struct uqff_error *err);
@@ -129,12 +134,12 @@ UQFF_API enum uqff_code uqff_sequence_eval(struct uqff_sequence *sequence, const
                                            const struct uqff_observer *observer,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- perplexity and divergence --------------------------------------------------------------------------- */
+/* ---- perplexity and divergence --------------------------------------------------------------- */
 
 struct uqff_measure_options {
-    size_t context;  /* tokens a chunk; 0: 512 */
-    size_t chunks;   /* at most; 0: all */
-    size_t stride;   /* 0: chunks side by side, scored in their second half */
+    size_t context; /* tokens a chunk; 0: 512 */
+    size_t chunks;  /* at most; 0: all */
+    size_t stride;  /* 0: chunks side by side, scored in their second half */
     unsigned threads;
     bool exact;
 };
@@ -162,15 +167,13 @@ struct uqff_measure {
 typedef bool uqff_measure_progress(void *context, size_t chunk, size_t chunks,
                                    const struct uqff_measure *so_far);
 
-/* Measures models on tokens, in one pass over the text: `base` may be NULL; each candidate is compared
- * with it side by side, so no logits are stored. `out` has one element a candidate. */
-UQFF_API enum uqff_code uqff_measure(const struct uqff_model *base,
-                                     const struct uqff_model *const *candidates, size_t count,
-                                     const uint32_t *tokens, size_t token_count, uint32_t bos,
-                                     bool add_bos, const struct uqff_measure_options *options,
-                                     uqff_measure_progress *progress, void *context,
-                                     struct uqff_measure *out,
-                                     struct uqff_error *err) UQFF_MUST_CHECK;
+/* Measures models on tokens, in one pass over the text: `base` may be NULL; each candidate is
+ * compared with it side by side, so no logits are stored. `out` has one element a candidate. */
+UQFF_API enum uqff_code
+uqff_measure(const struct uqff_model *base, const struct uqff_model *const *candidates,
+             size_t count, const uint32_t *tokens, size_t token_count, uint32_t bos, bool add_bos,
+             const struct uqff_measure_options *options, uqff_measure_progress *progress,
+             void *context, struct uqff_measure *out, struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* llama.cpp's logits file ("_logits_"): written from a base, or read in place of one. */
 UQFF_API enum uqff_code uqff_logits_write(const struct uqff_model *base, const uint32_t *tokens,
@@ -185,7 +188,7 @@ UQFF_API enum uqff_code uqff_measure_against_file(const char *logits_path,
                                                   struct uqff_measure *out,
                                                   struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- weights: what quantization cost, without running the model ----------------------------------------- */
+/* ---- weights: what quantization cost, without running the model ------------------------------ */
 
 /* How far a tensor is from its source. */
 struct uqff_weight_error {
@@ -194,7 +197,7 @@ struct uqff_weight_error {
     uint64_t elements;
     double rel_rmse; /* root mean square of the difference, over that of the source; infinite where
                         only the source is zero throughout */
-    double snr;      /* signal to noise in decibels, -20 log10(rel_rmse): infinite for equal tensors */
+    double snr; /* signal to noise in decibels, -20 log10(rel_rmse): infinite for equal tensors */
     double cosine;   /* of the angle between the two; 1 when both are zero throughout */
     double max_abs;  /* largest difference of two elements */
     uint64_t max_at; /* the first element that is so far off, counted over the whole tensor */
@@ -202,12 +205,12 @@ struct uqff_weight_error {
 struct uqff_weights;
 
 struct uqff_weights_options {
-    unsigned threads; /* 0: all available; never changes a digit */
+    unsigned threads;                 /* 0: all available; never changes a digit */
     const struct uqff_warner *warner; /* told of tensors that only one of the models has */
 };
-/* Compares a model with its source, tensor by tensor, whatever container each lies in; rows are read in
- * slabs. UQFF_E_SHAPE where a tensor has another shape in the source, UQFF_E_NONFINITE for NaN or
- * infinity, UQFF_E_MISSING when no tensor has the same name in both. */
+/* Compares a model with its source, tensor by tensor, whatever container each lies in; rows are
+ * read in slabs. UQFF_E_SHAPE where a tensor has another shape in the source, UQFF_E_NONFINITE for
+ * NaN or infinity, UQFF_E_MISSING when no tensor has the same name in both. */
 UQFF_API enum uqff_code uqff_weights_compare(const struct uqff_model *source,
                                              const struct uqff_model *candidate,
                                              const struct uqff_weights_options *options,
@@ -222,10 +225,10 @@ UQFF_API const struct uqff_weight_error *uqff_weights_at(const struct uqff_weigh
 /* Over all elements of all tensors; the name is "". */
 UQFF_API const struct uqff_weight_error *uqff_weights_total(const struct uqff_weights *weights);
 
-/* ---- gates ------------------------------------------------------------------------------------------- */
+/* ---- gates ----------------------------------------------------------------------------------- */
 
-/* The figures of a variant that a gate can limit, by the names that reports and gate files use. Shares
- * of tokens and changes of probability are percentages, as llama-perplexity prints them. */
+/* The figures of a variant that a gate can limit, by the names that reports and gate files use.
+ * Shares of tokens and changes of probability are percentages, as llama-perplexity prints them. */
 enum uqff_figure {
     UQFF_FIGURE_PPL,
     UQFF_FIGURE_PPL_RATIO,
@@ -276,8 +279,8 @@ UQFF_API void uqff_figures_of_weights(const struct uqff_weights *weights,
  *     }
  *
  * What a variant's own entry says goes before "*"; null lifts a limit. The baseline is what
- * "uqff validate --json" printed earlier, its path being relative to the gate file; drift is how much
- * worse a figure may be than there: a number, or a share of the baseline's value. */
+ * "uqff validate --json" printed earlier, its path being relative to the gate file; drift is how
+ * much worse a figure may be than there: a number, or a share of the baseline's value. */
 struct uqff_gate;
 
 /* UQFF_E_SYNTAX, UQFF_E_FIELD (with "did you mean") and UQFF_E_DUPLICATE for a malformed file, its
@@ -303,22 +306,22 @@ struct uqff_gate_subject {
     struct uqff_figures figures;
 };
 struct uqff_gate_check {
-    const char *variant;     /* the subject's */
+    const char *variant; /* the subject's */
     enum uqff_figure figure;
-    const char *key;         /* "max_kld_mean", or "drift kld_mean" */
-    double limit, found;     /* found is NaN when the figure was not measured: the check fails */
+    const char *key;     /* "max_kld_mean", or "drift kld_mean" */
+    double limit, found; /* found is NaN when the figure was not measured: the check fails */
     bool passed;
 };
-/* Measures × gate: the checks of every subject in order, at *out, freed with uqff_free. A variant that
- * the baseline does not have is not held against it. UQFF_E_ARGUMENT when the baseline was measured
- * under other conditions. */
+/* Measures × gate: the checks of every subject in order, at *out, freed with uqff_free. A variant
+ * that the baseline does not have is not held against it. UQFF_E_ARGUMENT when the baseline was
+ * measured under other conditions. */
 UQFF_API enum uqff_code uqff_gate_evaluate(const struct uqff_gate *gate,
                                            const struct uqff_gate_conditions *conditions,
                                            const struct uqff_gate_subject *subjects, size_t count,
                                            struct uqff_gate_check **out, size_t *check_count,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- text generation --------------------------------------------------------------------------------- */
+/* ---- text generation ------------------------------------------------------------------------- */
 
 /* Chooses the next token of a text. The steps are llama.cpp's, in its order: penalty on repeated
  * tokens, top-k, top-p, min-p, temperature. Ties go to the smaller id, and all arithmetic is double
@@ -328,7 +331,8 @@ struct uqff_sampler_options {
     size_t top_k;          /* keep that many tokens; 0: all */
     double top_p;          /* keep the likeliest that hold this share together; 0 or 1: all */
     double min_p;          /* drop what is less likely than this share of the likeliest */
-    double repeat_penalty; /* divides (or multiplies, below zero) logits of recent tokens; 0, 1: none */
+    double repeat_penalty; /* divides (or multiplies, below zero) logits of recent tokens; 0, 1:
+                              none */
     size_t repeat_last;    /* how many tokens are recent; 0: 64 */
     uint64_t seed;         /* of xoshiro256**, whose state splitmix64 fills */
 };
@@ -344,6 +348,42 @@ UQFF_API void uqff_sampler_accept(struct uqff_sampler *sampler, uint32_t token);
 UQFF_API enum uqff_code uqff_sampler_choose(struct uqff_sampler *sampler, const float *logits,
                                             size_t count, uint32_t *token,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
+
+/* ---- importance matrices ----------------------------------------------------------------------
+ */
+
+struct uqff_collect_options {
+    size_t context, chunks;
+    unsigned threads;
+    bool process_output; /* also collect for the output head */
+};
+struct uqff_importance; /* what was collected so far: may be merged, written, shown */
+UQFF_API enum uqff_code uqff_importance_collect(const struct uqff_model *model,
+                                                const uint32_t *tokens, size_t token_count,
+                                                uint32_t bos, bool add_bos, const char *dataset,
+                                                const struct uqff_collect_options *options,
+                                                const struct uqff_progress *progress,
+                                                struct uqff_importance **out,
+                                                struct uqff_error *err) UQFF_MUST_CHECK;
+/* Reads the sums of a file (GGUF form or .dat), to be merged, written or shown. */
+UQFF_API enum uqff_code uqff_importance_open(const char *path, struct uqff_importance **out,
+                                             struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_importance_merge(struct uqff_importance *into,
+                                              const struct uqff_importance *other,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_importance_write(const struct uqff_importance *importance,
+                                              const char *path, bool as_dat, bool overwrite,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_importance_free(struct uqff_importance *importance);
+
+struct uqff_importance_stats {
+    const char *name;
+    double sum, min, max, mean, deviation, active, entropy, normalized_entropy, z_density, cosine;
+    uint64_t columns;
+};
+UQFF_API size_t uqff_importance_count(const struct uqff_importance *importance);
+UQFF_API void uqff_importance_stats(const struct uqff_importance *importance, size_t i,
+                                    struct uqff_importance_stats *out);
 
 #ifdef __cplusplus
 }

@@ -63,7 +63,7 @@ enum uqff_type {
     UQFF_TYPE_U32 = 1003,
     UQFF_TYPE_U64 = 1004,
     UQFF_TYPE_C64 = 1005,
-    UQFF_TYPE_F4 = 1010,     /* two elements a byte */
+    UQFF_TYPE_F4 = 1010,      /* two elements a byte */
     UQFF_TYPE_F6_E2M3 = 1011, /* four elements in three bytes */
     UQFF_TYPE_F6_E3M2 = 1012,
     UQFF_TYPE_F8_E5M2 = 1013,
@@ -74,11 +74,11 @@ enum uqff_type {
 };
 
 enum uqff_type_flags {
-    UQFF_TYPE_IS_FLOAT = 1 << 0,       /* one float a block: F32, F16, BF16, F64 */
-    UQFF_TYPE_IS_QUANTIZED = 1 << 1,   /* a block type */
-    UQFF_TYPE_CAN_DECODE = 1 << 2,     /* uqff_dequantize_row works */
-    UQFF_TYPE_CAN_ENCODE = 1 << 3,     /* uqff_quantize_row works */
-    UQFF_TYPE_USES_IMPORTANCE = 1 << 4, /* an importance vector changes the bytes */
+    UQFF_TYPE_IS_FLOAT = 1 << 0,         /* one float a block: F32, F16, BF16, F64 */
+    UQFF_TYPE_IS_QUANTIZED = 1 << 1,     /* a block type */
+    UQFF_TYPE_CAN_DECODE = 1 << 2,       /* uqff_dequantize_row works */
+    UQFF_TYPE_CAN_ENCODE = 1 << 3,       /* uqff_quantize_row works */
+    UQFF_TYPE_USES_IMPORTANCE = 1 << 4,  /* an importance vector changes the bytes */
     UQFF_TYPE_ACTIVATIONS_ONLY = 1 << 5, /* Q8_K: never stored in a file */
 };
 
@@ -105,12 +105,12 @@ UQFF_API const struct uqff_type_info *uqff_type_table(size_t *count);
  * multiple of the block, UQFF_E_OVERFLOW. */
 UQFF_API enum uqff_code uqff_row_bytes(uint32_t type, uint64_t n, uint64_t *bytes,
                                        struct uqff_error *err) UQFF_MUST_CHECK;
-/* Bytes of a tensor: rows of shape[rank-1] elements, shape[0..rank-2] of them (rank 0: one element).
- * Checked in whole blocks, then bytes. */
+/* Bytes of a tensor: rows of shape[rank-1] elements, shape[0..rank-2] of them (rank 0: one
+ * element). Checked in whole blocks, then bytes. */
 UQFF_API enum uqff_code uqff_tensor_bytes(uint32_t type, const uint64_t *shape, unsigned rank,
                                           uint64_t *bytes, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- encode and decode ------------------------------------------------------------------------- */
+/* ---- encode and decode ----------------------------------------------------------------------- */
 
 /* Encodes one row. x: n float32, all finite; y: uqff_row_bytes(type, n) bytes, no alignment needed.
  * importance: n non-negative finite weights, one a column, or NULL; ignored by types that do not
@@ -140,7 +140,7 @@ UQFF_API enum uqff_code uqff_scan_scales(uint32_t type, const void *x, size_t n,
                                          struct uqff_scale_range *out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- dot and matrix kernels ------------------------------------------------------------------- */
+/* ---- dot and matrix kernels ------------------------------------------------------------------ */
 
 /* Products of rows of weights, as they stand in a file, with rows of activations. Every result is
  * defined to the last bit by spec/kernels.md: it does not depend on the level, the compiler, the
@@ -209,7 +209,7 @@ UQFF_API void uqff_matmul_run(const struct uqff_matmul *plan, const void *weight
                               const void *activations, float *out, size_t out_stride,
                               void *scratch);
 
-/* ---- kernel level -------------------------------------------------------------------------------- */
+/* ---- kernel level ---------------------------------------------------------------------------- */
 
 /* Instruction sets that a kernel may use. The best one found is used unless a cap is set. */
 enum uqff_cpu_level {
@@ -217,7 +217,8 @@ enum uqff_cpu_level {
     UQFF_CPU_AVX2 = 1, /* AVX2, FMA and F16C */
     UQFF_CPU_NEON = 2, /* aarch64 baseline */
 };
-/* Best level of this machine, by cpuid and xgetbv; level in use; its name ("ref", "avx2", "neon"). */
+/* Best level of this machine, by cpuid and xgetbv; level in use; its name ("ref", "avx2", "neon").
+ */
 UQFF_API enum uqff_cpu_level uqff_cpu_found(void);
 UQFF_API enum uqff_cpu_level uqff_cpu_level(void);
 UQFF_API const char *uqff_cpu_level_name(enum uqff_cpu_level level);

@@ -1,0 +1,192 @@
+/* Importance in llama.cpp's two forms. Entries are in order of name; numbers are float32. */
+#include <string.h>
+
+#include "validation/importance.h"
+
+static void store_float(unsigned char *out, double value) {
+    float rounded = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &rounded, sizeof bits);
+    uqff_store_le32(out, bits);
+}
+
+/* ---- GGUF: NAME.in_sum2 [columns, matrices], NAME.counts [1, matrices] ----------------------- */
+
+static enum uqff_code set_keys(const struct uqff_importance *importance,
+                               struct uqff_gguf_layout *layout, struct uqff_error *err) {
+    struct uqff_gguf_string *names = uqff_alloc_array(importance->dataset_count, sizeof *names);
+    if (names == NULL) {
+        return uqff_fail_memory(err);
+    }
+    for (size_t i = 0; i < importance->dataset_count; i++) {
+        names[i].bytes = importance->datasets[i];
+        names[i].length = strlen(importance->datasets[i]);
+    }
+    enum uqff_code code = uqff_gguf_set_string(layout, "general.type", "imatrix", 7, err);
+    code = code != UQFF_OK ? code
+                           : uqff_gguf_set_strings(layout, "imatrix.datasets",
+                                                   importance->dataset_count, names, err);
+    code = code != UQFF_OK ? code
+                           : uqff_gguf_set_u64(layout, "imatrix.chunk_count", UQFF_GGUF_U32,
+                                               importance->chunks, err);
+    code = code != UQFF_OK ? code
+                           : uqff_gguf_set_u64(layout, "imatrix.chunk_size", UQFF_GGUF_U32,
+                                               importance->chunk_size, err);
+    uqff_free(names);
+    return code;
+}
+
+static enum uqff_code add_tensors(const struct uqff_importance *importance,
+                                  struct uqff_gguf_layout *layout, struct uqff_error *err) {
+    enum uqff_code code = UQFF_OK;
+    for (size_t i = 0; i < importance->count && code == UQFF_OK; i++) {
+        const struct importance_entry *entry = &importance->entries[i];
+        const uint64_t sums[2] = {entry->columns, entry->matrices},
+                       counts[2] = {1, entry->matrices};
+        struct uqff_buffer name = {0};
+        uqff_buffer_printf(&name, "%s.in_sum2", entry->name);
+        code = name.failed ? uqff_fail_memory(err)
+                           : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, 2, sums, err);
+        uqff_buffer_free(&name);
+        uqff_buffer_printf(&name, "%s.counts", entry->name);
+        if (code == UQFF_OK) {
+            code = name.failed
+                       ? uqff_fail_memory(err)
+                       : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, 2, counts, err);
+        }
+        uqff_buffer_free(&name);
+    }
+    return code;
+}
+
+/* Floats at the place of a tensor, and zeros behind them up to the next. */
+static enum uqff_code write_floats(struct uqff_sink *sink, const struct uqff_gguf_layout *layout,
+                                   size_t tensor, const double *values, size_t n,
+                                   struct uqff_error *err) {
+    unsigned char piece[4096];
+    uint64_t offset, bytes;
+    size_t file;
+    enum uqff_code code = UQFF_OK;
+    uqff_gguf_layout_place(layout, tensor, &file, &offset, &bytes);
+    for (size_t i = 0; i < n && code == UQFF_OK; i += sizeof piece / 4) {
+        size_t count = n - i < sizeof piece / 4 ? n - i : sizeof piece / 4;
+        for (size_t k = 0; k < count; k++) {
+            store_float(piece + 4 * k, values[i + k]);
+        }
+        code = uqff_sink_write(sink, offset + 4 * (uint64_t)i, piece, 4 * count, err);
+    }
+    return code;
+}
+
+static enum uqff_code write_gguf(const struct uqff_importance *importance, struct uqff_sink *sink,
+                                 struct uqff_error *err) {
+    struct uqff_gguf_layout *layout = NULL;
+    struct uqff_buffer header = {0};
+    enum uqff_code code = uqff_gguf_layout_new(0, &layout, err);
+    code = code != UQFF_OK ? code : set_keys(importance, layout, err);
+    code = code != UQFF_OK ? code : add_tensors(importance, layout, err);
+    code = code != UQFF_OK ? code : uqff_gguf_layout_finish(layout, 0, 0, err);
+    code = code != UQFF_OK ? code : uqff_gguf_layout_header(layout, 0, &header, err);
+    code = code != UQFF_OK ? code : uqff_sink_write(sink, 0, header.data, header.size, err);
+    /* The last byte first: what lies between the tensors is then zeros. */
+    if (code == UQFF_OK && uqff_gguf_layout_file_bytes(layout, 0) > header.size) {
+        code = uqff_sink_write(sink, uqff_gguf_layout_file_bytes(layout, 0) - 1, "", 1, err);
+    }
+    for (size_t i = 0; i < importance->count && code == UQFF_OK; i++) {
+        const struct importance_entry *entry = &importance->entries[i];
+        code =
+            write_floats(sink, layout, 2 * i, entry->sums, entry->matrices * entry->columns, err);
+        code = code != UQFF_OK
+                   ? code
+                   : write_floats(sink, layout, 2 * i + 1, entry->counts, entry->matrices, err);
+    }
+    uqff_buffer_free(&header);
+    uqff_gguf_layout_free(layout);
+    return code;
+}
+
+/* ---- .dat ------------------------------------------------------------------------------------ */
+
+static void append_u32(struct uqff_buffer *out, uint64_t value) {
+    unsigned char bytes[4];
+    uqff_store_le32(bytes, (uint32_t)value);
+    uqff_buffer_append(out, bytes, sizeof bytes);
+}
+
+/* Calls are chunks; an expert that was never chosen weighs 1 throughout. */
+static void append_entry(struct uqff_buffer *out, const struct importance_entry *entry,
+                         uint64_t chunk_size) {
+    size_t n = entry->matrices * entry->columns;
+    double most = 0;
+    for (size_t m = 0; m < entry->matrices; m++) {
+        most = entry->counts[m] > most ? entry->counts[m] : most;
+    }
+    uint64_t tokens = (uint64_t)most, calls = tokens / chunk_size + (tokens % chunk_size != 0);
+    calls = calls == 0 ? 1 : calls;
+    append_u32(out, strlen(entry->name));
+    uqff_buffer_append(out, entry->name, strlen(entry->name));
+    append_u32(out, calls);
+    append_u32(out, n);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char bytes[4];
+        double count = entry->counts[i / entry->columns];
+        store_float(bytes, (count > 0 ? entry->sums[i] / count : 1) * (double)calls);
+        uqff_buffer_append(out, bytes, sizeof bytes);
+    }
+}
+
+static enum uqff_code check_dat(const struct uqff_importance *importance, struct uqff_error *err) {
+    for (size_t i = 0; i < importance->count; i++) {
+        const struct importance_entry *entry = &importance->entries[i];
+        if (entry->matrices * entry->columns > INT32_MAX) {
+            return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
+                             "entry '%s': found %zu values, more than a .dat can hold", entry->name,
+                             entry->matrices * entry->columns);
+        }
+    }
+    return UQFF_OK;
+}
+
+static enum uqff_code write_dat(const struct uqff_importance *importance, struct uqff_sink *sink,
+                                struct uqff_error *err) {
+    struct uqff_buffer out = {0};
+    uint64_t at = 0;
+    enum uqff_code code = check_dat(importance, err);
+    const char *dataset = importance->dataset_count > 0 ? importance->datasets[0] : "";
+    append_u32(&out, importance->count);
+    for (size_t i = 0; i < importance->count && code == UQFF_OK; i++) {
+        append_entry(&out, &importance->entries[i], importance->chunk_size);
+        code =
+            out.failed ? uqff_fail_memory(err) : uqff_sink_write(sink, at, out.data, out.size, err);
+        at += out.size;
+        out.size = 0;
+    }
+    append_u32(&out, importance->chunks);
+    append_u32(&out, strlen(dataset));
+    uqff_buffer_append(&out, dataset, strlen(dataset));
+    if (code == UQFF_OK) {
+        code =
+            out.failed ? uqff_fail_memory(err) : uqff_sink_write(sink, at, out.data, out.size, err);
+    }
+    uqff_buffer_free(&out);
+    return code;
+}
+
+/* ---- either ---------------------------------------------------------------------------------- */
+
+enum uqff_code uqff_importance_write(const struct uqff_importance *importance, const char *path,
+                                     bool as_dat, bool overwrite, struct uqff_error *err) {
+    struct uqff_sink *sink = NULL;
+    if (importance->count == 0) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "%s: nothing was collected, so there is nothing to write", path);
+    }
+    enum uqff_code code = uqff_sink_create(path, overwrite, &sink, err);
+    if (code == UQFF_OK) {
+        code = as_dat ? write_dat(importance, sink, err) : write_gguf(importance, sink, err);
+    }
+    code = code != UQFF_OK ? code : uqff_sink_flush(sink, err);
+    code = code != UQFF_OK ? code : uqff_sink_publish(sink, err);
+    uqff_sink_close(sink);
+    return code;
+}
