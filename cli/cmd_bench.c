@@ -33,7 +33,8 @@ static const struct option options[] = {
      "measure these types"},
     {"what", 0, "WHAT,…", OPTION_COMMAS, AT(what), COMPLETE_NONE, "all",
      "measure these: quantize, dequantize, dot, matmul"},
-    {"level", 0, "ref|avx2|neon", OPTION_CHOICE, AT(level), COMPLETE_NONE, "ref and the one in use",
+    {"level", 0, "ref|avx2|neon|avx512", OPTION_CHOICE, AT(level), COMPLETE_NONE,
+     "ref and the one in use",
      "measure this level alone: plain C, or the kernels of an instruction set"},
     {"seconds", 0, "S", OPTION_REAL, AT(seconds), COMPLETE_NONE, "0.2",
      "the most that one run takes"},
@@ -276,7 +277,7 @@ static void begin_table(const struct report *report, const char *machine) {
                request->clock.repeats, size, report->copy.memory_bytes * 1e-9,
                report->copy.cache_bytes * 1e-9);
     }
-    printf("%s%-7s %-19s %-5s %9s %6s %5s  %9s %6s %5s%s\n", style(cli, STYLE_BOLD), "TYPE", "WHAT",
+    printf("%s%-7s %-19s %-6s %9s %6s %5s  %9s %6s %5s%s\n", style(cli, STYLE_BOLD), "TYPE", "WHAT",
            "LEVEL", "MEMORY/s", "x REF", "COPY", "CACHE/s", "x REF", "COPY", style_end(cli));
     fflush(stdout);
 }
@@ -364,7 +365,7 @@ static void report_row(const struct report *report, const char *type, const stru
     const struct figure cache =
         figure(rate->cache, reference->cache, rate->cache_bytes, copy->cache_bytes);
     if (report->document == NULL) {
-        printf("%-7s %-19s %-5s", type, work->name, uqff_cpu_level_name(level));
+        printf("%-7s %-19s %-6s", type, work->name, uqff_cpu_level_name(level));
         print_figure(memory);
         printf(" ");
         print_figure(cache);

@@ -55,7 +55,8 @@ static enum uqff_code setup_kernels(struct uqff_error *err) {
     if (name == NULL || name[0] == '\0') {
         return UQFF_OK;
     }
-    static const enum uqff_cpu_level levels[] = {UQFF_CPU_REF, UQFF_CPU_AVX2, UQFF_CPU_NEON};
+    static const enum uqff_cpu_level levels[] = {UQFF_CPU_REF, UQFF_CPU_AVX2, UQFF_CPU_NEON,
+                                                 UQFF_CPU_AVX512};
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
         if (strcmp(name, uqff_cpu_level_name(levels[i])) == 0) {
             enum uqff_code code = uqff_cpu_set_level(levels[i], err);
@@ -66,7 +67,7 @@ static enum uqff_code setup_kernels(struct uqff_error *err) {
         }
     }
     return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                     "UQFF_CPU: found '%.32s', expected ref, avx2 or neon", name);
+                     "UQFF_CPU: found '%.32s', expected ref, avx2, neon or avx512", name);
 }
 
 /* ---- dispatch -------------------------------------------------------------------------------- */

@@ -34,7 +34,8 @@ static const struct example exit_codes[] = {
 };
 
 static const struct example environment[] = {
-    {"UQFF_CPU", "Instruction set to use at most: ref, avx2 or neon. The results are the same."},
+    {"UQFF_CPU",
+     "Instruction set to use at most: ref, avx2, neon or avx512. The results are the same."},
     {"NO_COLOR", "When not empty, there is no colour."},
     {"TERM", "When it is dumb, there is no colour and no progress bar."},
     {"CI", "When not empty, progress comes as lines, not as a bar."},

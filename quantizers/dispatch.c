@@ -60,16 +60,22 @@ const struct uqff_kernels uqff_kernels_ref = {
 /* ---- level in use ---------------------------------------------------------------------------- */
 
 /* The table of each level; NULL where this build has none. */
-static const struct uqff_kernels *const tables[UQFF_CPU_NEON + 1] = {
+static const struct uqff_kernels *const tables[] = {
     [UQFF_CPU_REF] = &uqff_kernels_ref,
 #if defined(__x86_64__)
     [UQFF_CPU_AVX2] = &uqff_kernels_avx2,
+    [UQFF_CPU_AVX512] = &uqff_kernels_avx512,
 #elif defined(__aarch64__)
     [UQFF_CPU_NEON] = &uqff_kernels_neon,
 #endif
 };
 
-static const char *const level_names[] = {"ref", "avx2", "neon"};
+static const char *const level_names[] = {
+    [UQFF_CPU_REF] = "ref",
+    [UQFF_CPU_AVX2] = "avx2",
+    [UQFF_CPU_NEON] = "neon",
+    [UQFF_CPU_AVX512] = "avx512",
+};
 
 /* One more than the level that was set; 0 as long as none was. */
 static atomic_int chosen;
@@ -93,9 +99,21 @@ const char *uqff_cpu_level_name(enum uqff_cpu_level level) {
                                                                         : "unknown";
 }
 
+/* Whether `level` is one that the machine's best rests on, or that one. */
+static bool is_available(enum uqff_cpu_level level, enum uqff_cpu_level best) {
+    if ((unsigned)level >= sizeof tables / sizeof tables[0] || !tables[level]) {
+        return false;
+    }
+    const struct uqff_kernels *table = tables[best];
+    while (table && table != tables[level]) {
+        table = table->below;
+    }
+    return table != NULL;
+}
+
 enum uqff_code uqff_cpu_set_level(enum uqff_cpu_level level, struct uqff_error *err) {
     enum uqff_cpu_level found = uqff_cpu_detect();
-    if (level != UQFF_CPU_REF && level != found) {
+    if (!is_available(level, found)) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "instruction set %s: this machine has %s", uqff_cpu_level_name(level),
                          uqff_cpu_level_name(found));
@@ -105,20 +123,23 @@ enum uqff_code uqff_cpu_set_level(enum uqff_cpu_level level, struct uqff_error *
 }
 
 uqff_quantize_fn *uqff_quantize_in_use(uint32_t type) {
-    const struct uqff_kernels *over = tables[uqff_cpu_level()];
-    uqff_quantize_fn *found = over ? over->type[UQFF_SLOT(type)].quantize : NULL;
-    return found ? found : uqff_kernels_ref.type[UQFF_SLOT(type)].quantize;
+    const struct uqff_kernels *table = tables[uqff_cpu_level()];
+    while (table->below && !table->type[UQFF_SLOT(type)].quantize) {
+        table = table->below;
+    }
+    return table->type[UQFF_SLOT(type)].quantize;
 }
 
 uqff_dequantize_fn *uqff_dequantize_in_use(uint32_t type) {
-    const struct uqff_kernels *over = tables[uqff_cpu_level()];
-    uqff_dequantize_fn *found = over ? over->type[UQFF_SLOT(type)].dequantize : NULL;
-    return found ? found : uqff_kernels_ref.type[UQFF_SLOT(type)].dequantize;
+    const struct uqff_kernels *table = tables[uqff_cpu_level()];
+    while (table->below && !table->type[UQFF_SLOT(type)].dequantize) {
+        table = table->below;
+    }
+    return table->type[UQFF_SLOT(type)].dequantize;
 }
 
 const struct uqff_products *uqff_products_in_use(void) {
-    const struct uqff_kernels *over = tables[uqff_cpu_level()];
-    return over && over->products ? over->products : &uqff_products_ref;
+    return tables[uqff_cpu_level()]->products;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -160,8 +181,11 @@ enum uqff_code uqff_dequantize_row(uint32_t type, const void *x, float *y, size_
 }
 
 size_t uqff_find_nonfinite(const float *x, size_t n) {
-    const struct uqff_kernels *over = tables[uqff_cpu_level()];
-    return (over && over->find_nonfinite ? over : &uqff_kernels_ref)->find_nonfinite(x, n);
+    const struct uqff_kernels *table = tables[uqff_cpu_level()];
+    while (!table->find_nonfinite) {
+        table = table->below;
+    }
+    return table->find_nonfinite(x, n);
 }
 
 enum uqff_code uqff_scan_scales(uint32_t type, const void *x, size_t n,

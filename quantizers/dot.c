@@ -65,7 +65,11 @@ static float dot_decoded(const struct uqff_products *products, uint32_t type,
     enum { PIECE = 1024 };
     const struct uqff_type_info *info = uqff_type_info(type);
     uqff_dequantize_fn *decode = uqff_dequantize_in_use(type);
-    uqff_lanes_fn *add = products->lanes ? products->lanes : uqff_products_ref.lanes;
+    const struct uqff_products *adding = products;
+    while (!adding->lanes) {
+        adding = adding->below;
+    }
+    uqff_lanes_fn *add = adding->lanes;
     float lanes[UQFF_FLOAT_LANES] = {0};
     float piece[PIECE];
     for (size_t k = 0; k < n; k += PIECE) {
@@ -83,8 +87,10 @@ static uqff_dot_fn *dot_of(const struct uqff_products *products, uint32_t weight
     if (pair.block == 0 || pair.activations != activation_type) {
         return NULL;
     }
-    uqff_dot_fn *dot = products->dot[UQFF_SLOT(weight_type)];
-    return dot ? dot : uqff_products_ref.dot[UQFF_SLOT(weight_type)];
+    while (!products->dot[UQFF_SLOT(weight_type)] && products->below) {
+        products = products->below;
+    }
+    return products->dot[UQFF_SLOT(weight_type)];
 }
 
 float uqff_dot_rows(const struct uqff_products *products, uint32_t weight_type,

@@ -2,9 +2,10 @@
  * The functions behind uqff_quantize_row and its siblings, one table for each instruction set.
  * Private to quantizers/.
  *
- * Every table but the reference's is sparse: what it leaves NULL is taken from the reference. A new
- * instruction set is a table `const struct uqff_kernels uqff_kernels_NAME` in its own folder and a
- * row in dispatch.c.
+ * Every table but the reference's is sparse and names the one below it: what it leaves NULL is
+ * taken from there. The tables of an architecture are so a list that ends with the reference's. A
+ * new instruction set is a table `const struct uqff_kernels uqff_kernels_NAME` in its own folder
+ * and a row in dispatch.c.
  */
 #ifndef UQFF_QUANTIZERS_KERNELS_H
 #define UQFF_QUANTIZERS_KERNELS_H
@@ -37,14 +38,16 @@ struct uqff_kernel {
 struct uqff_products;
 
 struct uqff_kernels {
+    const struct uqff_kernels *below; /* NULL in the reference's */
     struct uqff_kernel type[UQFF_SLOTS];
     size_t (*find_nonfinite)(const float *x, size_t n);
     const struct uqff_products *products; /* products.h */
 };
 
 extern const struct uqff_kernels uqff_kernels_ref;
-extern const struct uqff_kernels uqff_kernels_avx2; /* on x86-64 */
-extern const struct uqff_kernels uqff_kernels_neon; /* on aarch64 */
+extern const struct uqff_kernels uqff_kernels_avx2;   /* on x86-64 */
+extern const struct uqff_kernels uqff_kernels_avx512; /* on x86-64 */
+extern const struct uqff_kernels uqff_kernels_neon;   /* on aarch64 */
 
 /* The functions of the level in use, for a type that has them. */
 uqff_quantize_fn *uqff_quantize_in_use(uint32_t type);

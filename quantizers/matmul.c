@@ -17,10 +17,13 @@ static unsigned char *aligned(const void *buffer) {
 }
 
 const struct uqff_matmul_kernel *uqff_matmul_kernel_of(const struct uqff_matmul *plan) {
-    const struct uqff_matmul_kernel *kernel =
-        plan->activation_type == UQFF_TYPE_F32
-            ? plan->products->exact
-            : plan->products->matmul[UQFF_SLOT(plan->weight_type)];
+    const struct uqff_matmul_kernel *kernel = NULL;
+    for (const struct uqff_products *products = plan->products; products && !kernel;
+         products = products->below) {
+        kernel = plan->activation_type == UQFF_TYPE_F32
+                     ? products->exact
+                     : products->matmul[UQFF_SLOT(plan->weight_type)];
+    }
     return kernel && plan->tokens >= kernel->fewest ? kernel : NULL;
 }
 

@@ -59,9 +59,10 @@ struct uqff_matmul_kernel {
                      const unsigned char *activations, float *results);
 };
 
-/* Every table but the reference's is sparse, as in kernels.h. The reference has no matrix kernels:
- * a matrix product is defined by the products of its rows. */
+/* Every table but the reference's is sparse and rests on another, as in kernels.h. The reference
+ * has no matrix kernels: a matrix product is defined by the products of its rows. */
 struct uqff_products {
+    const struct uqff_products *below;
     uqff_dot_fn *dot[UQFF_SLOTS];
     uqff_lanes_fn *lanes;
     const struct uqff_matmul_kernel *matmul[UQFF_SLOTS];
@@ -69,8 +70,9 @@ struct uqff_products {
 };
 
 extern const struct uqff_products uqff_products_ref;
-extern const struct uqff_products uqff_products_avx2; /* on x86-64 */
-extern const struct uqff_products uqff_products_neon; /* on aarch64 */
+extern const struct uqff_products uqff_products_avx2;   /* on x86-64 */
+extern const struct uqff_products uqff_products_avx512; /* on x86-64 */
+extern const struct uqff_products uqff_products_neon;   /* on aarch64 */
 
 /* Whether rows of n elements of these types can be multiplied. */
 enum uqff_code uqff_check_product(uint32_t weight_type, uint32_t activation_type, size_t n,

@@ -4,7 +4,7 @@
 
 const struct uqff_ops *uqff_ops_in_use(void) {
 #if defined(__x86_64__)
-    if (uqff_cpu_level() == UQFF_CPU_AVX2) {
+    if (uqff_cpu_level() != UQFF_CPU_REF) {
         return &uqff_ops_avx2;
     }
 #endif

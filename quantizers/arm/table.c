@@ -14,6 +14,7 @@
 #define ROW(TYPE, ...) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = {__VA_ARGS__}
 
 const struct uqff_kernels uqff_kernels_neon = {
+    .below = &uqff_kernels_ref,
     .type =
         {
             ROW(F32, BOTH(f32)),       ROW(F16, BOTH(f16)),       ROW(BF16, BOTH(bf16)),

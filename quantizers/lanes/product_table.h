@@ -28,6 +28,7 @@ TILINGS(KERNEL)
 #define MATMUL(name, TYPE, ...) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = &matmul_##name,
 
 const struct uqff_products PRODUCTS = {
+    .below = &uqff_products_ref,
     .dot =
         {
             DOT(F32, f32),     DOT(F16, f16),     DOT(BF16, bf16),     DOT(Q4_0, q4_0),

@@ -69,6 +69,9 @@ static void must(enum uqff_code code, const struct uqff_error *err) {
     }
 }
 
+/* The level that is compared with the reference. */
+static enum uqff_cpu_level tested;
+
 static void use_level(enum uqff_cpu_level level) {
     struct uqff_error err;
     must(uqff_cpu_set_level(level, &err), &err);
@@ -202,11 +205,11 @@ static void check_dot(const struct recipe *recipe, uint32_t type, uint32_t activ
         describe(recipe, "ref", type, activations, n);
         fprintf(stderr, "NaN %08" PRIx32 "\n", bits_of(expected));
     }
-    use_level(uqff_cpu_found());
+    use_level(tested);
     float found = dot(type, w, activations, x, n);
     compared++;
     if (bits_of(found) != bits_of(expected)) {
-        describe(recipe, uqff_cpu_level_name(uqff_cpu_found()), type, activations, n);
+        describe(recipe, uqff_cpu_level_name(tested), type, activations, n);
         fprintf(stderr, "%.9g %08" PRIx32 ", reference %.9g %08" PRIx32 "\n", (double)found,
                 bits_of(found), (double)expected, bits_of(expected));
     }
@@ -266,7 +269,7 @@ static void check_matmul(const struct recipe *recipe, enum uqff_cpu_level level,
         encode_activations(activations, x + t * x_stride, row_of_x, s.columns);
         for (size_t row = 0; row < s.rows; row++) {
             /* One of the two levels, by turns. */
-            use_level((row + t) % 11 == 0 ? UQFF_CPU_REF : uqff_cpu_found());
+            use_level((row + t) % 11 == 0 ? UQFF_CPU_REF : tested);
             float expected = dot(type, w + row * w_bytes, activations, row_of_x, s.columns);
             float found = out[t * out_stride + row];
             compared++;
@@ -330,7 +333,7 @@ static void sweep_matrices(const struct uqff_type_info *type, uint32_t activatio
             .rows = 1 + random_below(&r, i % 4 ? 18 : MAX_ROWS),
             .tokens = random_below(&r, i % 5 ? 8 : MAX_TOKENS),
         };
-        check_matmul(&recipe, i % 12 ? uqff_cpu_found() : UQFF_CPU_REF, type->id, activations, s);
+        check_matmul(&recipe, i % 12 ? tested : UQFF_CPU_REF, type->id, activations, s);
     }
 }
 
@@ -352,11 +355,11 @@ static void sweep_extremes(const struct uqff_type_info *type, uint32_t activatio
             use_level(UQFF_CPU_REF);
             encode_activations(activations, x, row_of_x, n);
             float expected = dot(type->id, w, activations, row_of_x, n);
-            use_level(uqff_cpu_found());
+            use_level(tested);
             float found = dot(type->id, w, activations, row_of_x, n);
             compared++;
             if (bits_of(found) != bits_of(expected)) {
-                describe(&recipe, uqff_cpu_level_name(uqff_cpu_found()), type->id, activations, n);
+                describe(&recipe, uqff_cpu_level_name(tested), type->id, activations, n);
                 fprintf(stderr, "all bytes %02x, sign %d: %.9g, reference %.9g\n", ends[e], sign,
                         (double)found, (double)expected);
             }
@@ -402,18 +405,9 @@ static bool wanted(const struct uqff_type_info *type, int argc, char **argv) {
     return argc < 2;
 }
 
-int main(int argc, char **argv) {
-    const char *seed = getenv("UQFF_TEST_SEED");
-    const char *whole = getenv("UQFF_TEST_FULL");
-    first_seed = seed ? strtoull(seed, NULL, 0) : first_seed;
-    full = whole && strcmp(whole, "0") != 0;
-    weight_memory = guarded_new(MAX_BYTES);
-    activation_memory = guarded_new(MAX_BYTES);
-    float_memory = guarded_new(MAX_BYTES);
-    out_memory = guarded_new(MAX_BYTES);
-    scratch_memory = guarded_new(MAX_BYTES);
-
-    check_refusals();
+static void sweep_level(enum uqff_cpu_level level, int argc, char **argv) {
+    tested = level;
+    compared = 0;
     size_t count;
     const struct uqff_type_info *types = uqff_type_table(&count);
     for (size_t i = 0; i < count && failures < 20; i++) {
@@ -432,6 +426,27 @@ int main(int argc, char **argv) {
         }
     }
     printf("%s against ref: %" PRIu64 " products compared from seed %" PRIu64 ", %d failures\n",
-           uqff_cpu_level_name(uqff_cpu_found()), compared, first_seed, failures);
+           uqff_cpu_level_name(tested), compared, first_seed, failures);
+}
+
+int main(int argc, char **argv) {
+    const char *seed = getenv("UQFF_TEST_SEED");
+    const char *whole = getenv("UQFF_TEST_FULL");
+    first_seed = seed ? strtoull(seed, NULL, 0) : first_seed;
+    full = whole && strcmp(whole, "0") != 0;
+    weight_memory = guarded_new(MAX_BYTES);
+    activation_memory = guarded_new(MAX_BYTES);
+    float_memory = guarded_new(MAX_BYTES);
+    out_memory = guarded_new(MAX_BYTES);
+    scratch_memory = guarded_new(MAX_BYTES);
+
+    check_refusals();
+    static const enum uqff_cpu_level levels[] = {UQFF_CPU_AVX2, UQFF_CPU_AVX512, UQFF_CPU_NEON};
+    struct uqff_error err;
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        if (uqff_cpu_set_level(levels[i], &err) == UQFF_OK) {
+            sweep_level(levels[i], argc, argv);
+        }
+    }
     return failures > 0;
 }

@@ -374,8 +374,11 @@ int main(int argc, char **argv) {
 
     int failures = sweep_level((struct level){"c lanes", &lanes_c}, argc, argv);
 #if defined(__x86_64__)
-    if (uqff_cpu_detect() == UQFF_CPU_AVX2) {
+    if (uqff_cpu_detect() != UQFF_CPU_REF) {
         failures += sweep_level((struct level){"avx2", &uqff_kernels_avx2}, argc, argv);
+    }
+    if (uqff_cpu_detect() == UQFF_CPU_AVX512) {
+        failures += sweep_level((struct level){"avx512", &uqff_kernels_avx512}, argc, argv);
     }
 #elif defined(__aarch64__)
     failures += sweep_level((struct level){"neon", &uqff_kernels_neon}, argc, argv);

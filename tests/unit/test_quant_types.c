@@ -200,6 +200,13 @@ static void test_cpu_level(void **state) {
     assert_string_equal(uqff_cpu_level_name(UQFF_CPU_REF), "ref");
     assert_string_equal(uqff_cpu_level_name(UQFF_CPU_AVX2), "avx2");
     assert_string_equal(uqff_cpu_level_name(UQFF_CPU_NEON), "neon");
+    assert_string_equal(uqff_cpu_level_name(UQFF_CPU_AVX512), "avx512");
+    assert_ok(uqff_cpu_set_level(UQFF_CPU_REF, &err), &err);
+    if (found == UQFF_CPU_AVX512) {
+        assert_ok(uqff_cpu_set_level(UQFF_CPU_AVX2, &err), &err);
+        assert_int_equal(uqff_cpu_level(), UQFF_CPU_AVX2);
+    }
+    assert_ok(uqff_cpu_set_level(found, &err), &err);
 }
 
 /* ---- floats ---------------------------------------------------------------------------------- */
