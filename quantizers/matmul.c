@@ -8,6 +8,7 @@ enum {
     ALIGNMENT = 64,
     PIECE = 1024, /* columns that are encoded at a time; whole blocks of every type */
     PIECE_BYTES = PIECE / 256 * 292,
+    STREAMS = 4, /* of rows that are read at once */
 };
 
 /* Sizes of buffers include what aligning their start may take. */
@@ -147,12 +148,16 @@ void uqff_matmul_prepare(const struct uqff_matmul *plan, const float *x, size_t 
 
 /* ---- run ------------------------------------------------------------------------------------- */
 
-/* Row by row. A row of weights is read from memory once and meets all tokens. */
+/* Row by row. A row of weights is read from memory once and meets all tokens. A single stream of
+ * reads waits at every page for its address to be found, and few tokens leave nothing else to do
+ * meanwhile; so the rows are those of several places by turns, each row a piece of a stream. */
 static void run_rows(const struct uqff_matmul *plan, const unsigned char *weights, size_t rows,
                      const unsigned char *activations, float *out, size_t out_stride) {
     size_t x_bytes = activation_row_bytes(plan);
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t t = 0; t < plan->tokens; t++) {
+    size_t part = rows / STREAMS + (rows % STREAMS != 0);
+    for (size_t i = 0; i < part * STREAMS; i++) {
+        size_t r = i % STREAMS * part + i / STREAMS;
+        for (size_t t = 0; r < rows && t < plan->tokens; t++) {
             out[t * out_stride + r] = uqff_dot_rows(
                 plan->products, plan->weight_type, plan->activation_type,
                 weights + r * plan->row_bytes, activations + t * x_bytes, plan->columns);

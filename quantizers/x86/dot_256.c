@@ -108,6 +108,7 @@ LANE __m256 eight_blocks(uint32_t type, const unsigned char *w, const unsigned c
     for (size_t b = 0; b < count; b++) {
         const unsigned char *codes = x + 292 * b + 4;
         struct group_scales scales = {{0}, {0}};
+        fetch_ahead(w + b * bytes, bytes);
         if (group_of(type) != 256) {
             scales = scales_256(type, w + b * bytes);
         }

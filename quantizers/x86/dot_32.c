@@ -153,6 +153,7 @@ LANE float dot_32(uint32_t type, const unsigned char *w, const unsigned char *x,
     size_t blocks = n / 32;
     __m256 sum = _mm256_setzero_ps();
     for (; blocks >= 8; blocks -= 8, w += 8 * w_bytes, x += 8 * x_bytes) {
+        fetch_ahead(w, 8 * w_bytes);
         sum = eight_blocks(type, w, x, sum);
     }
     if (blocks > 0) {

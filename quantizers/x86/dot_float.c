@@ -33,7 +33,9 @@ LANE __m256 eight_weights(uint32_t type, const unsigned char *w, size_t k) {
 LANE struct lanes lanes_add(uint32_t type, struct lanes sum, const unsigned char *w, const float *x,
                             size_t n) {
     size_t k = 0;
+    const size_t bytes = type == UQFF_TYPE_F32 ? 4 : 2;
     for (; k + 32 <= n; k += 32) {
+        fetch_ahead(w + bytes * k, bytes * 32);
         for (size_t v = 0; v < 4; v++) {
             sum.v[v] = _mm256_fmadd_ps(eight_weights(type, w, k + 8 * v),
                                        _mm256_loadu_ps(x + k + 8 * v), sum.v[v]);

@@ -29,6 +29,16 @@ LANE __m256i eight_totals(const __m256i v[8]) {
                             _mm256_permute2x128_si256(low, high, 0x31));
 }
 
+/* Asks for the weights that are so far ahead of p: what the processor fetches by itself comes too
+ * late where rows are multiplied as fast as memory gives them. Behind the last row this asks in
+ * vain, which is no fault. */
+LANE void fetch_ahead(const unsigned char *p, size_t bytes) {
+    const uintptr_t ahead = (uintptr_t)p + 2048;
+    for (size_t k = 0; k < bytes; k += 64) {
+        _mm_prefetch((const char *)(ahead + k), _MM_HINT_T0);
+    }
+}
+
 /* ---- fields of eight blocks ------------------------------------------------------------------ */
 
 /* Two bytes from each of eight places, `stride` apart, which is at least 16. Each is loaded so that
