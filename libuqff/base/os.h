@@ -15,6 +15,7 @@ struct uqff_os {
     ssize_t (*write)(int fd, const void *bytes, size_t n, off_t offset);
     ssize_t (*copy)(int from, off_t from_offset, int to, off_t to_offset, size_t n);
     int (*sync)(int fd);
+    int (*chmod)(int fd, mode_t mode);
     /* Within one directory. `replace` false: fails with EEXIST when `to` is there already, and with
      * ENOSYS or EINVAL where the kernel or file system cannot promise that. */
     int (*rename)(int directory, const char *from, const char *to, bool replace);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "base/path.h"
 
 bool uqff_name_is_safe_component(const char *name, size_t n) {
     if (n == 0 || n > 255 || (n == 1 && name[0] == '.') ||
@@ -77,15 +78,12 @@ bool uqff_path_exists(const char *path) {
 }
 
 enum uqff_code uqff_make_directory(const char *path, struct uqff_error *err) {
-    if (mkdir(path, 0777) == 0) {
-        return UQFF_OK;
+    struct uqff_folder *folder = NULL;
+    enum uqff_code code = uqff_folder_make(path, &folder, err);
+    if (code == UQFF_OK) {
+        uqff_folder_close(folder, true);
     }
-    int number = errno;
-    if (number == EEXIST && uqff_path_is_directory(path)) {
-        return UQFF_OK;
-    }
-    return uqff_fail_system(err, UQFF_E_WRITE, UQFF_NO_OFFSET, number, path,
-                            "cannot make the directory");
+    return code;
 }
 
 static int compare_names(const void *a, const void *b) {
@@ -93,16 +91,12 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-enum uqff_code uqff_list_directory(const char *path, struct uqff_arena *arena, const char ***names,
-                                   size_t *count, struct uqff_error *err) {
+/* Lists and closes the directory. */
+static enum uqff_code list(DIR *directory, const char *path, struct uqff_arena *arena,
+                           const char ***names, size_t *count, struct uqff_error *err) {
     enum uqff_code code = UQFF_OK;
     void *found = NULL; /* array of char * */
     size_t capacity = 0, n = 0;
-    DIR *directory = opendir(path);
-    if (directory == NULL) {
-        return uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path,
-                                "cannot open the directory");
-    }
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(directory);
@@ -142,5 +136,32 @@ enum uqff_code uqff_list_directory(const char *path, struct uqff_arena *arena, c
 out:
     closedir(directory);
     uqff_free(found);
+    return code;
+}
+
+static enum uqff_code fail_open(const char *path, struct uqff_error *err) {
+    return uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path,
+                            "cannot open the directory");
+}
+
+enum uqff_code uqff_list_directory(const char *path, struct uqff_arena *arena, const char ***names,
+                                   size_t *count, struct uqff_error *err) {
+    DIR *directory = opendir(path);
+    return directory == NULL ? fail_open(path, err)
+                             : list(directory, path, arena, names, count, err);
+}
+
+enum uqff_code uqff_list_descriptor(int fd, const char *path, struct uqff_arena *arena,
+                                    const char ***names, size_t *count, struct uqff_error *err) {
+    /* One of its own, for closedir() closes it; and not a copy, whose position would be shared. */
+    int own = uqff_os.open_at(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *directory = own < 0 ? NULL : fdopendir(own);
+    if (directory != NULL) {
+        return list(directory, path, arena, names, count, err);
+    }
+    enum uqff_code code = fail_open(path, err);
+    if (own >= 0) {
+        uqff_os.close(own);
+    }
     return code;
 }

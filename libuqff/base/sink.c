@@ -9,54 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "base/os.h"
 #include "base/source.h"
-
-/* ---- temporary files that a signal handler may have to remove -------------------------------- */
-
-/* A slot goes FREE -> BUSY -> ARMED -> BUSY -> FREE. Only who moved it to BUSY touches the rest of
- * it, so a handler that claims an armed slot can use the name without a lock. */
-enum { SLOT_FREE, SLOT_BUSY, SLOT_ARMED };
-enum { SLOTS = 1024, NO_SLOT = -1 };
-
-static struct slot {
-    atomic_int state;
-    int directory;
-    char name[NAME_MAX + 1];
-} slots[SLOTS];
-
-static bool claim(struct slot *slot, int from) {
-    return atomic_compare_exchange_strong(&slot->state, &from, SLOT_BUSY);
-}
-
-static int arm_slot(int directory, const char *name) {
-    for (int i = 0; i < SLOTS; i++) {
-        if (claim(&slots[i], SLOT_FREE)) {
-            slots[i].directory = directory;
-            memcpy(slots[i].name, name, strlen(name) + 1);
-            atomic_store(&slots[i].state, SLOT_ARMED);
-            return i;
-        }
-    }
-    return NO_SLOT;
-}
-
-static void free_slot(int index) {
-    /* A slot that cannot be claimed belongs to the handler, which ends the program. */
-    if (index != NO_SLOT && claim(&slots[index], SLOT_ARMED)) {
-        atomic_store(&slots[index].state, SLOT_FREE);
-    }
-}
-
-void uqff_sink_remove_all_temporary(void) {
-    int number = errno; /* the interrupted code's */
-    for (int i = 0; i < SLOTS; i++) {
-        if (claim(&slots[i], SLOT_ARMED)) {
-            uqff_os.unlink(slots[i].directory, slots[i].name);
-        }
-    }
-    errno = number;
-}
+#include "base/temporary.h"
 
 /* ---- sinks ----------------------------------------------------------------------------------- */
 
@@ -65,10 +21,14 @@ struct uqff_sink {
     const char *name; /* the last component of path */
     char *directory;  /* the rest */
     char *temporary;  /* path while it is not published */
-    int directory_fd, fd;
+    int directory_fd; /* shared with other sinks there */
+    int fd;           /* -1 while the file is opened for each use */
     int slot;
-    bool created, overwrite, published;
-    atomic_bool dirty; /* written to since the last flush */
+    bool created, overwrite, published, finished;
+    bool kept;            /* fd was taken from the process's share */
+    bool replaces;        /* a file, of which `replaced` tells */
+    struct stat replaced; /* what it was when the sink was created */
+    atomic_bool dirty;    /* written to since the last flush */
 };
 
 static enum uqff_code fail_write(const struct uqff_sink *sink, uint64_t offset, const char *what,
@@ -76,18 +36,58 @@ static enum uqff_code fail_write(const struct uqff_sink *sink, uint64_t offset, 
     return uqff_fail_system(err, UQFF_E_WRITE, offset, errno, sink->path, what);
 }
 
+/* Gives the sink its path and what is derived from it. */
+static enum uqff_code set_path(struct uqff_sink *sink, char *path, struct uqff_error *err) {
+    char *directory = path == NULL ? NULL : uqff_path_directory(path);
+    if (directory == NULL) {
+        uqff_free(path);
+        return uqff_fail_memory(err);
+    }
+    uqff_free(sink->path);
+    uqff_free(sink->directory);
+    sink->path = path;
+    sink->name = uqff_path_name(path);
+    sink->directory = directory;
+    return UQFF_OK;
+}
+
+/* Moves the path to where a chain of links ends, so that what they lead to is replaced, and not the
+ * link. */
+static enum uqff_code follow_links(struct uqff_sink *sink, struct uqff_error *err) {
+    enum { LINKS = 40 }; /* as many as the kernel follows */
+    for (int i = 0; i <= LINKS; i++) {
+        char target[PATH_MAX];
+        ssize_t n = readlink(sink->path, target, sizeof target);
+        if (n < 0) {
+            return UQFF_OK; /* no link; what else is wrong is found out by what comes next */
+        }
+        if ((size_t)n == sizeof target) {
+            errno = ENAMETOOLONG;
+            return fail_write(sink, UQFF_NO_OFFSET, "cannot be written", err);
+        }
+        target[n] = '\0';
+        enum uqff_code code =
+            set_path(sink, uqff_path_join(target[0] == '/' ? NULL : sink->directory, target), err);
+        if (code != UQFF_OK) {
+            return code;
+        }
+    }
+    errno = ELOOP;
+    return fail_write(sink, UQFF_NO_OFFSET, "cannot be written", err);
+}
+
 /* Whether the final name is free, or may be replaced. */
-static enum uqff_code check_target(const struct uqff_sink *sink, struct uqff_error *err) {
-    struct stat status;
+static enum uqff_code check_target(struct uqff_sink *sink, struct uqff_error *err) {
     if (sink->name[0] == '\0' || strcmp(sink->name, ".") == 0 || strcmp(sink->name, "..") == 0) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "%s: the name of a directory, expected that of a file", sink->path);
     }
-    if (lstat(sink->path, &status) != 0) {
+    if (lstat(sink->path, &sink->replaced) != 0) {
         /* A name that is too long, say, is found out now and not when all is written. */
         return errno == ENOENT ? UQFF_OK
                                : fail_write(sink, UQFF_NO_OFFSET, "cannot be written", err);
     }
+    struct stat status;
     /* Through a link, for it is the device or pipe behind it that must not be replaced. */
     bool special = stat(sink->path, &status) == 0 && !S_ISREG(status.st_mode);
     if (special) {
@@ -98,6 +98,7 @@ static enum uqff_code check_target(const struct uqff_sink *sink, struct uqff_err
     if (!sink->overwrite) {
         return uqff_fail(err, UQFF_E_EXISTS, UQFF_NO_OFFSET, "%s: already exists", sink->path);
     }
+    sink->replaces = true;
     return UQFF_OK;
 }
 
@@ -119,6 +120,44 @@ static void random_letters(char out[7]) {
     out[6] = '\0';
 }
 
+/* A descriptor for one use of the temporary file: the sink's own, or one opened for it. */
+static enum uqff_code acquire(const struct uqff_sink *sink, uint64_t offset, int *fd,
+                              struct uqff_error *err) {
+    *fd = sink->fd;
+    if (sink->kept) {
+        return UQFF_OK;
+    }
+    do {
+        *fd = uqff_os.open_at(sink->directory_fd, uqff_path_name(sink->temporary),
+                              O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    } while (*fd < 0 && errno == EINTR);
+    return *fd >= 0 ? UQFF_OK : fail_write(sink, offset, "cannot open its temporary file", err);
+}
+
+/* Ends the use, which has come to `code` so far. On a network file system, closing may be where a
+ * lost write shows. The descriptor is gone whatever close() says, so it is not tried again. */
+static enum uqff_code release(const struct uqff_sink *sink, int fd, enum uqff_code code,
+                              struct uqff_error *err) {
+    if (sink->kept || fd < 0) {
+        return code;
+    }
+    if (uqff_os.close(fd) != 0 && errno != EINTR && code == UQFF_OK) {
+        return fail_write(sink, UQFF_NO_OFFSET, "cannot close", err);
+    }
+    return code;
+}
+
+/* Keeps the descriptor that the file was created with, if that is not one too many. */
+static enum uqff_code settle(struct uqff_sink *sink, struct uqff_error *err) {
+    sink->kept = uqff_descriptor_take();
+    if (sink->kept) {
+        return UQFF_OK;
+    }
+    int fd = sink->fd;
+    sink->fd = -1;
+    return release(sink, fd, UQFF_OK, err);
+}
+
 /* Creates ".NAME.XXXXXX.partial" beside the final name. */
 static enum uqff_code create_temporary(struct uqff_sink *sink, struct uqff_error *err) {
     /* The decoration has 16 bytes; a name that leaves no room for it is cut, here only. */
@@ -129,14 +168,17 @@ static enum uqff_code create_temporary(struct uqff_sink *sink, struct uqff_error
         random_letters(letters);
         snprintf(name, sizeof name, ".%.*s.%s.partial", kept, sink->name, letters);
         /* Before the file exists, so that there is no moment at which a signal would miss it. */
-        sink->slot = arm_slot(sink->directory_fd, name);
-        if (sink->slot == NO_SLOT) {
+        sink->slot = uqff_temporary_arm(sink->directory_fd, name);
+        if (sink->slot == UQFF_TEMPORARY_NONE) {
             return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
-                             "%s: more than %d files are being written at once", sink->path, SLOTS);
+                             "%s: more than %d files are being written at once", sink->path,
+                             UQFF_TEMPORARY_MOST);
         }
-        /* 0666 less the process's umask. */
+        /* 0666 less the process's umask. What replaces a file gets that one's mode when it gets its
+         * name; until then nobody else may read what perhaps few may. */
         sink->fd = uqff_os.open_at(sink->directory_fd, name,
-                                   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+                                   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                                   sink->replaces ? 0600 : 0666);
         if (sink->fd >= 0) {
             sink->created = true;
             sink->temporary = uqff_path_join(sink->directory, name);
@@ -145,10 +187,10 @@ static enum uqff_code create_temporary(struct uqff_sink *sink, struct uqff_error
                 sink->created = false;
                 return uqff_fail_memory(err);
             }
-            return UQFF_OK;
+            return settle(sink, err);
         }
-        free_slot(sink->slot);
-        sink->slot = NO_SLOT;
+        uqff_temporary_disarm(sink->slot);
+        sink->slot = UQFF_TEMPORARY_NONE;
         if (errno != EEXIST && errno != EINTR) {
             break;
         }
@@ -164,23 +206,21 @@ enum uqff_code uqff_sink_create(const char *path, bool overwrite, struct uqff_si
         return uqff_fail_memory(err);
     }
     sink->fd = sink->directory_fd = -1;
-    sink->slot = NO_SLOT;
+    sink->slot = UQFF_TEMPORARY_NONE;
     sink->overwrite = overwrite;
-    sink->path = uqff_path_join(NULL, path);
-    sink->directory = uqff_path_directory(path);
-    if (sink->path == NULL || sink->directory == NULL) {
-        code = uqff_fail_memory(err);
-        goto out;
+    code = set_path(sink, uqff_path_join(NULL, path), err);
+    if (code == UQFF_OK && overwrite) {
+        code = follow_links(sink, err);
     }
-    sink->name = uqff_path_name(sink->path);
-    code = check_target(sink, err);
+    if (code == UQFF_OK) {
+        code = check_target(sink, err);
+    }
     if (code != UQFF_OK) {
         goto out;
     }
     /* Kept open: the rename and its flush mean this directory, whatever its path leads to by then.
      */
-    sink->directory_fd =
-        uqff_os.open_at(AT_FDCWD, sink->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    sink->directory_fd = uqff_directory_hold(sink->directory);
     if (sink->directory_fd < 0) {
         code = fail_write(sink, UQFF_NO_OFFSET, "cannot open its directory", err);
         goto out;
@@ -206,7 +246,7 @@ const char *uqff_sink_temporary_path(const struct uqff_sink *sink) {
 /* Whether n bytes at offset can be written: the sink is open, and no file offset overflows. */
 static enum uqff_code check_write(const struct uqff_sink *sink, uint64_t offset, uint64_t n,
                                   struct uqff_error *err) {
-    if (sink->fd < 0) {
+    if (sink->finished) {
         return uqff_fail(err, UQFF_E_INTERNAL, offset, "%s: written to after it was finished",
                          sink->path);
     }
@@ -219,17 +259,12 @@ static enum uqff_code check_write(const struct uqff_sink *sink, uint64_t offset,
     return UQFF_OK;
 }
 
-enum uqff_code uqff_sink_write(struct uqff_sink *sink, uint64_t offset, const void *bytes, size_t n,
-                               struct uqff_error *err) {
-    enum uqff_code code = check_write(sink, offset, n, err);
-    if (code != UQFF_OK) {
-        return code;
-    }
-    atomic_store(&sink->dirty, true);
+static enum uqff_code write_all(const struct uqff_sink *sink, int fd, uint64_t offset,
+                                const void *bytes, size_t n, struct uqff_error *err) {
     size_t done = 0;
     while (done < n) {
         uint64_t at = offset + done;
-        ssize_t written = uqff_os.write(sink->fd, (const char *)bytes + done, n - done, (off_t)at);
+        ssize_t written = uqff_os.write(fd, (const char *)bytes + done, n - done, (off_t)at);
         if (written < 0 && errno == EINTR) {
             continue;
         }
@@ -246,16 +281,31 @@ enum uqff_code uqff_sink_write(struct uqff_sink *sink, uint64_t offset, const vo
     return UQFF_OK;
 }
 
+enum uqff_code uqff_sink_write(struct uqff_sink *sink, uint64_t offset, const void *bytes, size_t n,
+                               struct uqff_error *err) {
+    int fd = -1;
+    enum uqff_code code = check_write(sink, offset, n, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    atomic_store(&sink->dirty, true);
+    code = acquire(sink, offset, &fd, err);
+    if (code == UQFF_OK) {
+        code = write_all(sink, fd, offset, bytes, n, err);
+    }
+    return release(sink, fd, code, err);
+}
+
 /* Lets the kernel copy as much as it can, sharing the blocks where the file system does that.
  * *done is how much was copied; the rest is left to the caller, whose own calls find the reason. */
-static enum uqff_code copy_in_kernel(struct uqff_sink *sink, uint64_t offset, int from,
-                                     uint64_t from_offset, uint64_t n, uint64_t *done,
+static enum uqff_code copy_in_kernel(const struct uqff_sink *sink, int fd, uint64_t offset,
+                                     int from, uint64_t from_offset, uint64_t n, uint64_t *done,
                                      struct uqff_error *err) {
     while (*done < n) {
         uint64_t left = n - *done;
         size_t step = left < 1u << 30 ? (size_t)left : 1u << 30;
-        ssize_t copied = uqff_os.copy(from, (off_t)(from_offset + *done), sink->fd,
-                                      (off_t)(offset + *done), step);
+        ssize_t copied =
+            uqff_os.copy(from, (off_t)(from_offset + *done), fd, (off_t)(offset + *done), step);
         if (copied < 0 && errno == EINTR) {
             continue;
         }
@@ -270,6 +320,25 @@ static enum uqff_code copy_in_kernel(struct uqff_sink *sink, uint64_t offset, in
     return UQFF_OK;
 }
 
+/* The same, from a source, which may be no file. */
+static enum uqff_code copy_between_files(struct uqff_sink *sink, uint64_t offset,
+                                         const struct uqff_source *source, uint64_t source_offset,
+                                         uint64_t n, uint64_t *done, struct uqff_error *err) {
+    int from = -1, fd = -1;
+    enum uqff_code code = uqff_source_acquire(source, &from, err);
+    if (code != UQFF_OK || from < 0) {
+        return code;
+    }
+    atomic_store(&sink->dirty, true);
+    code = acquire(sink, offset, &fd, err);
+    if (code == UQFF_OK) {
+        code = copy_in_kernel(sink, fd, offset, from, source_offset, n, done, err);
+    }
+    code = release(sink, fd, code, err);
+    uqff_source_release(source, from);
+    return code;
+}
+
 enum uqff_code uqff_sink_copy(struct uqff_sink *sink, uint64_t offset, struct uqff_source *source,
                               uint64_t source_offset, uint64_t n, struct uqff_error *err) {
     enum { STEP = 1 << 20 };
@@ -281,13 +350,9 @@ enum uqff_code uqff_sink_copy(struct uqff_sink *sink, uint64_t offset, struct uq
     if (code != UQFF_OK || n == 0) {
         return code;
     }
-    int from = uqff_source_descriptor(source);
-    if (from >= 0) {
-        atomic_store(&sink->dirty, true);
-        code = copy_in_kernel(sink, offset, from, source_offset, n, &done, err);
-        if (code != UQFF_OK || done == n) {
-            return code;
-        }
+    code = copy_between_files(sink, offset, source, source_offset, n, &done, err);
+    if (code != UQFF_OK || done == n) {
+        return code;
     }
     size_t size = n - done < STEP ? (size_t)(n - done) : STEP;
     unsigned char *block = uqff_alloc(size);
@@ -315,15 +380,40 @@ static int sync_retrying(int fd) {
 }
 
 enum uqff_code uqff_sink_flush(struct uqff_sink *sink, struct uqff_error *err) {
+    int fd = -1;
     enum uqff_code code = check_write(sink, 0, 0, err);
     if (code != UQFF_OK) {
         return code;
     }
-    if (sync_retrying(sink->fd) != 0) {
-        return fail_write(sink, UQFF_NO_OFFSET, "cannot flush", err);
+    code = acquire(sink, UQFF_NO_OFFSET, &fd, err);
+    if (code == UQFF_OK && sync_retrying(fd) != 0) {
+        code = fail_write(sink, UQFF_NO_OFFSET, "cannot flush", err);
     }
-    atomic_store(&sink->dirty, false);
-    return UQFF_OK;
+    code = release(sink, fd, code, err);
+    if (code == UQFF_OK) {
+        atomic_store(&sink->dirty, false);
+    }
+    return code;
+}
+
+/* Whoever could read the file that is replaced, and no other, reads the new one. */
+static enum uqff_code keep_access(struct uqff_sink *sink, struct uqff_error *err) {
+    int fd = -1;
+    enum uqff_code code = acquire(sink, UQFF_NO_OFFSET, &fd, err);
+    if (code == UQFF_OK) {
+        /* Only who may give files away keeps the owner, but a group of one's own is possible. The
+         * owner goes first, for a change of it takes bits of the mode away. */
+        bool given = fchown(fd, sink->replaced.st_uid, sink->replaced.st_gid) == 0 ||
+                     fchown(fd, (uid_t)-1, sink->replaced.st_gid) == 0;
+        (void)given;
+        /* File systems without modes refuse. */
+        if (uqff_os.chmod(fd, sink->replaced.st_mode & 0777) != 0 && errno != EPERM &&
+            errno != ENOSYS && errno != EOPNOTSUPP) {
+            code = fail_write(sink, UQFF_NO_OFFSET, "cannot be given the mode it had", err);
+        }
+        atomic_store(&sink->dirty, true);
+    }
+    return release(sink, fd, code, err);
 }
 
 /* Gives the file its final name without replacing one that has appeared since. */
@@ -350,23 +440,36 @@ static int rename_to_new(const struct uqff_sink *sink, const char *temporary) {
     return uqff_os.rename(directory, temporary, sink->name, true);
 }
 
+/* Closes the sink's own descriptor, if it has one, for good. */
+static enum uqff_code drop_descriptor(struct uqff_sink *sink, struct uqff_error *err) {
+    int fd = sink->fd;
+    sink->fd = -1;
+    sink->finished = true;
+    if (sink->kept) {
+        sink->kept = false;
+        uqff_descriptor_give();
+    }
+    return release(sink, fd, UQFF_OK, err);
+}
+
 enum uqff_code uqff_sink_publish(struct uqff_sink *sink, struct uqff_error *err) {
     if (sink->published) {
         return uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET, "%s: published twice", sink->path);
     }
     enum uqff_code code = check_write(sink, 0, 0, err);
+    if (code == UQFF_OK && sink->replaces) {
+        code = keep_access(sink, err);
+    }
     if (code == UQFF_OK && atomic_load(&sink->dirty)) {
         code = uqff_sink_flush(sink, err);
     }
     if (code != UQFF_OK) {
         return code;
     }
-    /* Closing comes first: on a network file system it is the last chance to learn of a lost write.
-     * The descriptor is gone whatever close() says, so it is not tried again. */
-    int fd = sink->fd;
-    sink->fd = -1;
-    if (uqff_os.close(fd) != 0 && errno != EINTR) {
-        return fail_write(sink, UQFF_NO_OFFSET, "cannot close", err);
+    /* Closing comes first: it is the last chance to learn of a lost write. */
+    code = drop_descriptor(sink, err);
+    if (code != UQFF_OK) {
+        return code;
     }
     const char *temporary = uqff_path_name(sink->temporary);
     int renamed = sink->overwrite ? uqff_os.rename(sink->directory_fd, temporary, sink->name, true)
@@ -375,8 +478,8 @@ enum uqff_code uqff_sink_publish(struct uqff_sink *sink, struct uqff_error *err)
         return fail_write(sink, UQFF_NO_OFFSET, "cannot give the finished file its name", err);
     }
     sink->published = true;
-    free_slot(sink->slot);
-    sink->slot = NO_SLOT;
+    uqff_temporary_disarm(sink->slot);
+    sink->slot = UQFF_TEMPORARY_NONE;
     /* Some file systems have nothing to flush in a directory and say EINVAL. */
     if (sync_retrying(sink->directory_fd) != 0 && errno != EINVAL) {
         return fail_write(sink, UQFF_NO_OFFSET, "is in place, but its directory cannot be flushed",
@@ -389,17 +492,13 @@ void uqff_sink_close(struct uqff_sink *sink) {
     if (sink == NULL) {
         return;
     }
-    if (sink->fd >= 0) {
-        /* Unpublished: what a failing close might lose is removed next. */
-        uqff_os.close(sink->fd);
-    }
+    /* Unpublished: what a failing close might lose is removed next. */
+    (void)drop_descriptor(sink, NULL);
     if (sink->created && !sink->published) {
         uqff_os.unlink(sink->directory_fd, uqff_path_name(sink->temporary));
     }
-    free_slot(sink->slot);
-    if (sink->directory_fd >= 0) {
-        uqff_os.close(sink->directory_fd);
-    }
+    uqff_temporary_disarm(sink->slot);
+    uqff_directory_drop(sink->directory_fd);
     uqff_free(sink->temporary);
     uqff_free(sink->directory);
     uqff_free(sink->path);

@@ -1,15 +1,17 @@
 #include "base/source.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "base/os.h"
+#include "base/path.h"
 
 struct uqff_source {
     struct uqff_source_ops ops;
@@ -131,20 +133,66 @@ enum uqff_code uqff_source_memory(const void *bytes, size_t n, const char *name,
 /* ---- files ----------------------------------------------------------------------------------- */
 
 struct file {
-    int fd;
+    int fd;             /* -1 while the file is opened for each use */
+    bool kept;          /* fd was taken from the process's share */
     struct stat opened; /* what fstat() said at open */
     char *name;
     void *map;
 };
 
-static enum uqff_code file_read(void *self, uint64_t offset, void *out, size_t n,
-                                struct uqff_error *err) {
-    const struct file *file = self;
+/* Opens `name` below `directory` to see what it is; `path` is what errors call it. */
+static enum uqff_code open_descriptor(int directory, const char *name, const char *path, int *fd,
+                                      struct stat *status, struct uqff_error *err) {
+    do {
+        /* O_NONBLOCK: a FIFO opens at once, to be refused later, instead of waiting for a writer.
+         * O_NOCTTY: a terminal does not become ours. */
+        *fd = uqff_os.open_at(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    } while (*fd < 0 && errno == EINTR);
+    if (*fd < 0) {
+        return uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path, "cannot open");
+    }
+    if (uqff_os.stat(*fd, status) != 0) {
+        enum uqff_code code =
+            uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path, "cannot inspect");
+        uqff_os.close(*fd);
+        *fd = -1;
+        return code;
+    }
+    return UQFF_OK;
+}
+
+static void file_release(const struct file *file, int fd) {
+    if (fd >= 0 && !file->kept) {
+        /* Nothing was written, so there is nothing that a failing close could lose. */
+        uqff_os.close(fd);
+    }
+}
+
+/* A descriptor for one use: the file's own, or one of the same file opened anew. */
+static enum uqff_code file_acquire(const struct file *file, int *fd, struct uqff_error *err) {
+    struct stat now;
+    *fd = file->fd;
+    if (file->kept) {
+        return UQFF_OK;
+    }
+    enum uqff_code code = open_descriptor(AT_FDCWD, file->name, file->name, fd, &now, err);
+    if (code == UQFF_OK &&
+        (now.st_dev != file->opened.st_dev || now.st_ino != file->opened.st_ino)) {
+        code = uqff_fail(err, UQFF_E_CHANGED, UQFF_NO_OFFSET,
+                         "%s: changed while being read: another file has its name now", file->name);
+        file_release(file, *fd);
+        *fd = -1;
+    }
+    return code;
+}
+
+static enum uqff_code read_from(const struct file *file, int fd, uint64_t offset, void *out,
+                                size_t n, struct uqff_error *err) {
     size_t done = 0;
     while (done < n) {
         /* The range lies inside the size, an off_t at open, so the sum fits. */
         off_t at = (off_t)(offset + done);
-        ssize_t got = uqff_os.read(file->fd, (char *)out + done, n - done, at);
+        ssize_t got = uqff_os.read(fd, (char *)out + done, n - done, at);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -163,12 +211,27 @@ static enum uqff_code file_read(void *self, uint64_t offset, void *out, size_t n
     return UQFF_OK;
 }
 
+static enum uqff_code file_read(void *self, uint64_t offset, void *out, size_t n,
+                                struct uqff_error *err) {
+    const struct file *file = self;
+    int fd = -1;
+    enum uqff_code code = file_acquire(file, &fd, err);
+    if (code == UQFF_OK) {
+        code = read_from(file, fd, offset, out, n, err);
+    }
+    file_release(file, fd);
+    return code;
+}
+
 static const void *file_map(void *self) {
     struct file *file = self;
     size_t n;
+    int fd = -1;
     if (file->map == NULL && file->opened.st_size > 0 &&
-        uqff_to_size((uint64_t)file->opened.st_size, &n)) {
-        file->map = uqff_os.map(file->fd, n);
+        uqff_to_size((uint64_t)file->opened.st_size, &n) &&
+        file_acquire(file, &fd, NULL) == UQFF_OK) {
+        file->map = uqff_os.map(fd, n); /* which outlives the descriptor */
+        file_release(file, fd);
     }
     /* There is nothing to map in an empty file, and nothing to read either. */
     return file->opened.st_size == 0 ? "" : file->map;
@@ -180,8 +243,10 @@ static void file_close(void *self) {
         munmap(file->map, (size_t)file->opened.st_size);
     }
     if (file->fd >= 0) {
-        /* Nothing was written, so there is nothing that a failing close could lose. */
         uqff_os.close(file->fd);
+    }
+    if (file->kept) {
+        uqff_descriptor_give();
     }
     uqff_free(file->name);
     uqff_free(file);
@@ -193,9 +258,18 @@ static const struct file *as_file(const struct uqff_source *source) {
     return source->ops.read == file_read ? source->self : NULL;
 }
 
-int uqff_source_descriptor(const struct uqff_source *source) {
+enum uqff_code uqff_source_acquire(const struct uqff_source *source, int *fd,
+                                   struct uqff_error *err) {
     const struct file *file = as_file(source);
-    return file == NULL ? -1 : file->fd;
+    *fd = -1;
+    return file == NULL ? UQFF_OK : file_acquire(file, fd, err);
+}
+
+void uqff_source_release(const struct uqff_source *source, int fd) {
+    const struct file *file = as_file(source);
+    if (file != NULL) {
+        file_release(file, fd);
+    }
 }
 
 static const char *kind_of(mode_t mode) {
@@ -228,18 +302,8 @@ static enum uqff_code open_file(int directory, const char *name, const char *pat
         code = uqff_fail_memory(err);
         goto out;
     }
-    do {
-        /* O_NONBLOCK: a FIFO opens at once, to be refused below, instead of waiting for a writer.
-         * O_NOCTTY: a terminal does not become ours. */
-        file->fd =
-            uqff_os.open_at(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
-    } while (file->fd < 0 && errno == EINTR);
-    if (file->fd < 0) {
-        code = uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path, "cannot open");
-        goto out;
-    }
-    if (uqff_os.stat(file->fd, &file->opened) != 0) {
-        code = uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path, "cannot inspect");
+    code = open_descriptor(directory, name, path, &file->fd, &file->opened, err);
+    if (code != UQFF_OK) {
         goto out;
     }
     if (!S_ISREG(file->opened.st_mode)) {
@@ -247,6 +311,11 @@ static enum uqff_code open_file(int directory, const char *name, const char *pat
                          "%s: it is a %s, expected a regular file", path,
                          kind_of(file->opened.st_mode));
         goto out;
+    }
+    file->kept = uqff_descriptor_take();
+    if (!file->kept) {
+        uqff_os.close(file->fd);
+        file->fd = -1;
     }
     code = uqff_source_new(&file_ops, file, (uint64_t)file->opened.st_size, path, out, err);
 out:
@@ -261,81 +330,130 @@ enum uqff_code uqff_source_open(const char *path, struct uqff_source **out,
     return open_file(AT_FDCWD, path, path, out, err);
 }
 
+/* ---- files of a directory -------------------------------------------------------------------- */
+
+struct uqff_directory {
+    struct uqff_arena arena;
+    char *path;
+    int fd;
+    const char **names; /* sorted */
+    size_t count;
+};
+
+enum uqff_code uqff_directory_open(const char *path, struct uqff_directory **out,
+                                   struct uqff_error *err) {
+    enum uqff_code code;
+    struct uqff_directory *directory = uqff_alloc_array(1, sizeof *directory);
+    if (directory == NULL) {
+        return uqff_fail_memory(err);
+    }
+    directory->fd = -1;
+    directory->path = uqff_path_join(NULL, path == NULL || path[0] == '\0' ? "." : path);
+    if (directory->path == NULL) {
+        code = uqff_fail_memory(err);
+        goto out;
+    }
+    directory->fd =
+        uqff_os.open_at(AT_FDCWD, directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (directory->fd < 0) {
+        code = uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, directory->path,
+                                "cannot open the directory");
+        goto out;
+    }
+    code = uqff_list_descriptor(directory->fd, directory->path, &directory->arena,
+                                &directory->names, &directory->count, err);
+out:
+    if (code != UQFF_OK) {
+        uqff_directory_close(directory);
+        return code;
+    }
+    *out = directory;
+    return UQFF_OK;
+}
+
+void uqff_directory_close(struct uqff_directory *directory) {
+    if (directory == NULL) {
+        return;
+    }
+    if (directory->fd >= 0) {
+        uqff_os.close(directory->fd);
+    }
+    uqff_arena_free(&directory->arena);
+    uqff_free(directory->path);
+    uqff_free(directory);
+}
+
+static int compare_name(const void *key, const void *element) {
+    return strcmp(key, *(const char *const *)element);
+}
+
 /* Looks for `name` among the directory's entries, exactly as written. */
-static enum uqff_code find_entry(DIR *listing, const char *name, const char *path,
-                                 struct uqff_error *err) {
-    char other[256] = "";
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(listing);
-        if (entry == NULL) {
-            break;
-        }
-        if (strcmp(entry->d_name, name) == 0) {
-            return UQFF_OK;
-        }
-        if (strcasecmp(entry->d_name, name) == 0 && strlen(entry->d_name) < sizeof other) {
-            memcpy(other, entry->d_name, strlen(entry->d_name) + 1);
-        }
+static enum uqff_code find_entry(const struct uqff_directory *directory, const char *name,
+                                 const char *path, struct uqff_error *err) {
+    if (directory->count > 0 && bsearch(name, directory->names, directory->count,
+                                        sizeof *directory->names, compare_name) != NULL) {
+        return UQFF_OK;
     }
-    if (errno != 0) {
-        return uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, path,
-                                "cannot list its directory");
-    }
-    if (other[0] != '\0') {
-        return uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
-                         "%s: not found; '%s' is there, whose name differs in case", path, other);
+    for (size_t i = 0; i < directory->count; i++) {
+        if (strcasecmp(directory->names[i], name) == 0) {
+            return uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
+                             "%s: not found; '%s' is there, whose name differs in case", path,
+                             directory->names[i]);
+        }
     }
     return uqff_fail_system(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET, ENOENT, path, "cannot open");
 }
 
-enum uqff_code uqff_source_open_in(const char *directory, const char *name, size_t name_length,
-                                   struct uqff_source **out, struct uqff_error *err) {
-    if (directory == NULL || directory[0] == '\0') {
-        directory = ".";
+static enum uqff_code check_component(const char *directory, const char *name, size_t length,
+                                      struct uqff_error *err) {
+    if (uqff_name_is_safe_component(name, length)) {
+        return UQFF_OK;
     }
-    if (!uqff_name_is_safe_component(name, name_length)) {
-        return uqff_fail(err, UQFF_E_NAME, UQFF_NO_OFFSET,
-                         "%s: '%.*s' is not allowed as a file name, expected 1 to 255 bytes of "
-                         "UTF-8 without '/', '\\', ':' or control characters",
-                         directory, (int)(name_length < 256 ? name_length : 256), name);
+    return uqff_fail(err, UQFF_E_NAME, UQFF_NO_OFFSET,
+                     "%s: '%.*s' is not allowed as a file name, expected 1 to 255 bytes of "
+                     "UTF-8 without '/', '\\', ':' or control characters",
+                     directory, (int)(length < 256 ? length : 256), name);
+}
+
+enum uqff_code uqff_directory_source(const struct uqff_directory *directory, const char *name,
+                                     size_t name_length, struct uqff_source **out,
+                                     struct uqff_error *err) {
+    enum uqff_code code = check_component(directory->path, name, name_length, err);
+    if (code != UQFF_OK) {
+        return code;
     }
     char component[256]; /* a safe component has at most 255 bytes */
     memcpy(component, name, name_length);
     component[name_length] = '\0';
-
-    enum uqff_code code = UQFF_OK;
-    DIR *listing = NULL;
-    int fd = -1;
-    char *path = uqff_path_join(directory, component);
+    char *path = uqff_path_join(directory->path, component);
     if (path == NULL) {
         return uqff_fail_memory(err);
     }
-    fd = uqff_os.open_at(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0) {
-        code = uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, directory,
-                                "cannot open the directory");
-        goto out;
-    }
-    listing = fdopendir(fd);
-    if (listing == NULL) {
-        code = uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, directory,
-                                "cannot list the directory");
-        goto out;
-    }
-    code = find_entry(listing, component, path, err);
+    code = find_entry(directory, component, path, err);
     if (code == UQFF_OK) {
-        code = open_file(fd, component, path, out, err);
-    }
-out:
-    if (listing != NULL) {
-        closedir(listing); /* closes fd too */
-    } else if (fd >= 0) {
-        uqff_os.close(fd);
+        code = open_file(directory->fd, component, path, out, err);
     }
     uqff_free(path);
     return code;
 }
+
+enum uqff_code uqff_source_open_in(const char *directory, const char *name, size_t name_length,
+                                   struct uqff_source **out, struct uqff_error *err) {
+    struct uqff_directory *listed = NULL;
+    /* First, for a name that is not allowed is so whatever the directory holds. */
+    enum uqff_code code = check_component(
+        directory == NULL || directory[0] == '\0' ? "." : directory, name, name_length, err);
+    if (code == UQFF_OK) {
+        code = uqff_directory_open(directory, &listed, err);
+    }
+    if (code == UQFF_OK) {
+        code = uqff_directory_source(listed, name, name_length, out, err);
+    }
+    uqff_directory_close(listed);
+    return code;
+}
+
+/* ---- what became of a file ------------------------------------------------------------------- */
 
 bool uqff_source_is_file(const struct uqff_source *source, const char *path) {
     const struct file *file = as_file(source);
@@ -347,12 +465,18 @@ bool uqff_source_is_file(const struct uqff_source *source, const char *path) {
 enum uqff_code uqff_source_unchanged(const struct uqff_source *source, struct uqff_error *err) {
     const struct file *file = as_file(source);
     struct stat now;
+    int fd = -1;
     if (file == NULL) {
         return UQFF_OK;
     }
-    if (uqff_os.stat(file->fd, &now) != 0) {
-        return uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, file->name,
-                                "cannot inspect");
+    enum uqff_code code = file_acquire(file, &fd, err);
+    if (code == UQFF_OK && uqff_os.stat(fd, &now) != 0) {
+        code =
+            uqff_fail_system(err, UQFF_E_READ, UQFF_NO_OFFSET, errno, file->name, "cannot inspect");
+    }
+    file_release(file, fd);
+    if (code != UQFF_OK) {
+        return code;
     }
     if (now.st_size != file->opened.st_size) {
         return uqff_fail(err, UQFF_E_CHANGED, UQFF_NO_OFFSET,

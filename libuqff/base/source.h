@@ -4,8 +4,10 @@
 
 #include "uqff/base.h"
 
-/* The descriptor of a source that is a file, or -1. */
-int uqff_source_descriptor(const struct uqff_source *source);
+/* A descriptor for one use of a source that is a file; *fd is -1 where it is none. Thread-safe. */
+enum uqff_code uqff_source_acquire(const struct uqff_source *source, int *fd,
+                                   struct uqff_error *err);
+void uqff_source_release(const struct uqff_source *source, int fd); /* -1 is fine */
 
 /* UQFF_E_TRUNCATED unless n bytes at offset lie inside the source. */
 enum uqff_code uqff_source_check_range(const struct uqff_source *source, uint64_t offset,

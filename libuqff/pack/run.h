@@ -84,7 +84,7 @@ struct run_path {
 
 struct run_folder {
     struct uqff_arena arena;
-    const char **made; /* directories made, in order */
+    struct uqff_folder **made; /* in order */
     size_t made_count, made_capacity;
     struct run_path *paths;
     size_t path_count, path_capacity;

@@ -6,20 +6,14 @@
 
 enum uqff_code uqff_run_folder_make(struct run_folder *folder, const char *path,
                                     struct uqff_error *err) {
-    if (uqff_path_is_directory(path)) {
-        return UQFF_OK;
-    }
-    const char *copy = uqff_arena_copy(&folder->arena, path, strlen(path));
-    if (copy == NULL) {
-        return uqff_fail_memory(err);
-    }
+    struct uqff_folder *made = NULL;
     enum uqff_code code = uqff_grow((void **)&folder->made, &folder->made_capacity,
-                                    folder->made_count + 1, sizeof *folder->made, err);
+                                    folder->made_count + 1, sizeof(struct uqff_folder *), err);
     if (code == UQFF_OK) {
-        code = uqff_make_directory(path, err);
+        code = uqff_folder_make(path, &made, err);
     }
-    if (code == UQFF_OK) {
-        folder->made[folder->made_count++] = copy;
+    if (code == UQFF_OK && made != NULL) {
+        folder->made[folder->made_count++] = made;
     }
     return code;
 }
@@ -121,8 +115,8 @@ void uqff_run_folder_close(struct run_folder *folder, bool keep) {
         take_back(&folder->paths[i]);
     }
     /* Innermost first; a directory that somebody else has put a file in stays. */
-    for (size_t i = folder->made_count; !keep && i > 0; i--) {
-        rmdir(folder->made[i - 1]);
+    for (size_t i = folder->made_count; i > 0; i--) {
+        uqff_folder_close(folder->made[i - 1], keep);
     }
     uqff_free(folder->sinks);
     uqff_free(folder->paths);

@@ -79,21 +79,22 @@ static enum uqff_code open_shards(struct uqff_safetensors_set *set, const char *
     if (code != UQFF_OK) {
         return code;
     }
-    char *directory = uqff_path_directory(path);
-    if (directory == NULL) {
-        return uqff_fail_memory(err);
-    }
+    struct uqff_directory *directory = NULL;
+    char *directory_path = uqff_path_directory(path);
+    code = directory_path == NULL ? uqff_fail_memory(err)
+                                  : uqff_directory_open(directory_path, &directory, err);
+    uqff_free(directory_path);
     for (size_t i = 0; i < index->shards.count && code == UQFF_OK; i++) {
         const struct uqff_st_name *name = &index->shards.items[order[i]];
-        code =
-            uqff_source_open_in(directory, name->text, name->length, &set->members[i].source, err);
+        code = uqff_directory_source(directory, name->text, name->length, &set->members[i].source,
+                                     err);
         if (code == UQFF_OK) {
             code = open_reader(set, warner, err);
         } else {
             code = shard_failed(path, index, order[i], code, err);
         }
     }
-    uqff_free(directory);
+    uqff_directory_close(directory);
     return code;
 }
 

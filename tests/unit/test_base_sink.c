@@ -532,32 +532,273 @@ static void test_removed_early(void **state) {
     assert_int_equal(entries(), 0);
 }
 
-/* Slots come back: many more sinks than slots, one after the other; and a great many at once. */
+static void limit_descriptors(rlim_t most) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Slots come back: many more sinks than slots, one after the other. */
+static void test_slots(void **state) {
+    (void)state;
+    struct uqff_error err;
+    struct uqff_sink *sink;
+    for (size_t i = 0; i < 20000; i++) {
+        assert_ok(uqff_sink_create(in_directory("out"), true, &sink, &err), &err);
+        uqff_sink_close(sink);
+    }
+    assert_int_equal(entries(), 0);
+}
+
+/* A model of more shards than a process may have descriptors, written and read. */
 static void test_many(void **state) {
     (void)state;
     struct uqff_error err;
-    enum { MANY = 1100 };
-    static struct uqff_sink *sinks[MANY];
+    enum { MANY = 200 };
+    struct uqff_sink *sinks[MANY];
+    struct uqff_source *sources[MANY], *text;
+    struct uqff_directory *listed;
+    char name[16], expected[16], found[16];
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit_descriptors(64);
+    assert_ok(uqff_source_memory("shard ", 6, "text", &text, &err), &err);
     for (size_t i = 0; i < MANY; i++) {
-        assert_ok(uqff_sink_create(in_directory("out"), true, &sinks[0], &err), &err);
-        uqff_sink_close(sinks[0]);
+        snprintf(name, sizeof name, "s%03zu", i);
+        assert_ok(uqff_sink_create(in_directory(name), false, &sinks[i], &err), &err);
+        assert_ok(uqff_sink_copy(sinks[i], 0, text, 0, 6, &err), &err);
+        assert_ok(uqff_sink_write(sinks[i], 6, name, 4, &err), &err);
+        assert_ok(uqff_sink_flush(sinks[i], &err), &err);
+        assert_ok(uqff_source_open(uqff_sink_temporary_path(sinks[i]), &sources[i], &err), &err);
     }
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = limit.rlim_max;
-    (void)!setrlimit(RLIMIT_NOFILE, &limit);
-    size_t made = 0;
-    enum uqff_code code = UQFF_OK;
-    while (made < MANY && code == UQFF_OK) {
-        code = uqff_sink_create(in_directory("out"), true, &sinks[made], &err);
-        made += code == UQFF_OK;
-    }
-    /* Either the slots or the descriptors end first. */
-    assert_fails(code, UQFF_E_LIMIT, &err, "out");
-    for (size_t i = 0; i < made; i++) {
+    uqff_source_close(text);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_ok(uqff_source_read(sources[i], 0, found, 10, &err), &err);
+        uqff_source_close(sources[i]);
+        assert_ok(uqff_sink_publish(sinks[i], &err), &err);
         uqff_sink_close(sinks[i]);
     }
+    assert_ok(uqff_directory_open(directory, &listed, &err), &err);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "s%03zu", i);
+        assert_ok(uqff_directory_source(listed, name, 4, &sources[i], &err), &err);
+    }
+    uqff_directory_close(listed);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(expected, sizeof expected, "shard s%03zu", i);
+        assert_ok(uqff_source_read(sources[i], 0, found, 10, &err), &err);
+        assert_memory_equal(found, expected, 10);
+        assert_non_null(uqff_source_map(sources[i]));
+        assert_memory_equal(uqff_source_map(sources[i]), expected, 10);
+        assert_ok(uqff_source_unchanged(sources[i], &err), &err);
+    }
+    /* From one that is opened for each use to another. */
+    assert_ok(uqff_sink_create(in_directory("copy"), false, &sinks[0], &err), &err);
+    assert_ok(uqff_sink_copy(sinks[0], 0, sources[MANY - 1], 0, 10, &err), &err);
+    assert_ok(uqff_sink_publish(sinks[0], &err), &err);
+    uqff_sink_close(sinks[0]);
+    assert_content("copy", "shard s199");
+    /* Another file of the same name is not read. */
+    assert_ok(uqff_write_file(in_directory("s198"), "shard s198", 10, true, &err), &err);
+    assert_fails(uqff_source_read(sources[198], 0, found, 10, &err), UQFF_E_CHANGED, &err,
+                 "another file has its name");
+    assert_int_equal(truncate(in_directory("s197"), 5), 0);
+    assert_fails(uqff_source_read(sources[197], 0, found, 10, &err), UQFF_E_CHANGED, &err, "cut");
+    assert_fails(uqff_source_unchanged(sources[197], &err), UQFF_E_CHANGED, &err, "5 bytes now");
+    for (size_t i = 0; i < MANY; i++) {
+        uqff_source_close(sources[i]);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(entries(), MANY + 1);
+}
+
+/* A signal removes the files of all of many sinks, also of those that hold no descriptor. */
+static void test_many_signal(void **state) {
+    (void)state;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct uqff_error err;
+        struct uqff_sink *sink;
+        bool good = true;
+        limit_descriptors(64);
+        signal(SIGTERM, leave);
+        for (size_t i = 0; i < 100; i++) {
+            good = good && uqff_sink_create(in_directory("out"), true, &sink, &err) == UQFF_OK;
+        }
+        if (good) {
+            raise(SIGTERM);
+        }
+        _exit(99);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), SIGTERM);
     assert_int_equal(entries(), 0);
+}
+
+/* ---- folders --------------------------------------------------------------------------------- */
+
+static void test_folder(void **state) {
+    (void)state;
+    struct uqff_error err;
+    struct uqff_folder *folder, *inner;
+    assert_ok(uqff_folder_make(directory, &folder, &err), &err);
+    assert_null(folder);
+    uqff_folder_close(NULL, false);
+    assert_ok(uqff_folder_make(in_directory("a"), &folder, &err), &err);
+    assert_non_null(folder);
+    assert_ok(uqff_folder_make(in_directory("a/b"), &inner, &err), &err);
+    uqff_folder_close(inner, true);
+    uqff_folder_close(folder, false); /* not empty */
+    assert_true(uqff_path_is_directory(in_directory("a/b")));
+    assert_ok(uqff_folder_make(in_directory("c"), &folder, &err), &err);
+    uqff_folder_close(folder, false);
+    assert_false(uqff_path_exists(in_directory("c")));
+    assert_fails(uqff_folder_make(in_directory("no/c"), &folder, &err), UQFF_E_NOT_FOUND, &err,
+                 "cannot make the directory");
+    write_file(in_directory("file"), "x", 1);
+    assert_fails(uqff_folder_make(in_directory("file"), &folder, &err), UQFF_E_EXISTS, &err,
+                 "cannot make the directory");
+    fail_allocation(1);
+    assert_fails(uqff_folder_make(in_directory("c"), &folder, &err), UQFF_E_MEMORY, &err, "memory");
+    uqff_set_allocator(NULL);
+}
+
+/* A run that is ended leaves no folder that it has made, but one in which there is something. */
+static void test_folder_signal(void **state) {
+    (void)state;
+    struct uqff_error err;
+    assert_ok(uqff_make_directory(in_directory("before"), &err), &err);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct uqff_folder *folder;
+        struct uqff_sink *sink;
+        static const char *const names[] = {"before", "closed", "a", "a/b", "a/b/c", "d"};
+        bool good = true;
+        signal(SIGTERM, leave);
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            good = good && uqff_folder_make(in_directory(names[i]), &folder, &err) == UQFF_OK;
+            if (good && i == 1) {
+                uqff_folder_close(folder, false); /* its slot is that of "a/b" or so */
+            }
+        }
+        good = good && uqff_sink_create(in_directory("a/b/f"), false, &sink, &err) == UQFF_OK &&
+               uqff_write_file(in_directory("d/f"), "x", 1, false, &err) == UQFF_OK;
+        if (good) {
+            raise(SIGTERM);
+        }
+        _exit(99);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), SIGTERM);
+    assert_int_equal(entries(), 2);
+    assert_true(uqff_path_exists(in_directory("before")));
+    assert_true(uqff_path_exists(in_directory("d/f")));
+}
+
+/* ---- what a file that is replaced hands on --------------------------------------------------- */
+
+static mode_t mode_of(const char *name) {
+    struct stat status;
+    assert_int_equal(lstat(in_directory(name), &status), 0);
+    return status.st_mode & (S_IFMT | 07777);
+}
+
+static int refuse_number;
+
+static int refusing_chmod(int fd, mode_t mode) {
+    (void)fd, (void)mode;
+    errno = refuse_number;
+    return -1;
+}
+
+static void test_mode(void **state) {
+    (void)state;
+    struct uqff_error err;
+    struct uqff_sink *sink;
+    struct stat status;
+    static const mode_t modes[] = {0444, 0640, 0600, 0777, 0};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        unlink(in_directory("out"));
+        write_file(in_directory("out"), "old", 3);
+        assert_int_equal(chmod(in_directory("out"), modes[i]), 0);
+        assert_ok(uqff_sink_create(in_directory("out"), true, &sink, &err), &err);
+        /* Until it is complete it is read by its owner only. */
+        assert_int_equal(stat(uqff_sink_temporary_path(sink), &status), 0);
+        assert_int_equal(status.st_mode & 0777, 0600);
+        assert_ok(uqff_sink_write(sink, 0, "new", 3, &err), &err);
+        assert_ok(uqff_sink_publish(sink, &err), &err);
+        uqff_sink_close(sink);
+        assert_int_equal(mode_of("out"), S_IFREG | modes[i]);
+        assert_int_equal(stat(in_directory("out"), &status), 0);
+        assert_int_equal(status.st_size, 3);
+    }
+    assert_int_equal(chmod(in_directory("out"), 0640), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(in_directory("out"), 12345, 23456), 0);
+        assert_ok(uqff_write_file(in_directory("out"), "newer", 5, true, &err), &err);
+        assert_int_equal(stat(in_directory("out"), &status), 0);
+        assert_int_equal(status.st_uid, 12345);
+        assert_int_equal(status.st_gid, 23456);
+    }
+    uqff_os.chmod = refusing_chmod;
+    refuse_number = EIO;
+    assert_fails(uqff_write_file(in_directory("out"), "x", 1, true, &err), UQFF_E_WRITE, &err,
+                 "the mode it had");
+    refuse_number = EPERM; /* a file system without modes */
+    assert_ok(uqff_write_file(in_directory("out"), "x", 1, true, &err), &err);
+    uqff_os = uqff_os_default;
+    assert_int_equal(entries(), 1);
+}
+
+static void test_links(void **state) {
+    (void)state;
+    struct uqff_error err;
+    struct uqff_sink *sink;
+    assert_ok(uqff_make_directory(in_directory("far"), &err), &err);
+    write_file(in_directory("far/file"), "old", 3);
+    assert_int_equal(chmod(in_directory("far/file"), 0640), 0);
+    assert_int_equal(symlink("file", in_directory("far/near")), 0);
+    assert_int_equal(symlink("far/near", in_directory("link")), 0);
+    assert_int_equal(symlink(in_directory("link"), in_directory("absolute")), 0);
+    static const char *const names[] = {"link", "absolute", "far/near"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_fails(uqff_sink_create(in_directory(names[i]), false, &sink, &err), UQFF_E_EXISTS,
+                     &err, "exists");
+        assert_ok(uqff_sink_create(in_directory(names[i]), true, &sink, &err), &err);
+        assert_non_null(strstr(uqff_sink_temporary_path(sink), "/far/.file."));
+        assert_ok(uqff_sink_write(sink, 0, names[i], strlen(names[i]), &err), &err);
+        assert_ok(uqff_sink_publish(sink, &err), &err);
+        uqff_sink_close(sink);
+        assert_content("far/file", names[i]);
+        assert_int_equal(mode_of(names[i]) & S_IFMT, S_IFLNK);
+        assert_int_equal(mode_of("far/file"), S_IFREG | 0640);
+    }
+    assert_int_equal(symlink("far/new", in_directory("dangling")), 0);
+    assert_ok(uqff_write_file(in_directory("dangling"), "x", 1, true, &err), &err);
+    assert_content("far/new", "x");
+    assert_int_equal(symlink("loop", in_directory("loop")), 0);
+    assert_fails(uqff_write_file(in_directory("loop"), "x", 1, true, &err), UQFF_E_NOT_FOUND, &err,
+                 "loop");
+    assert_int_equal(symlink("none/new", in_directory("lost")), 0);
+    assert_fails(uqff_write_file(in_directory("lost"), "x", 1, true, &err), UQFF_E_NOT_FOUND, &err,
+                 "none/new: cannot open its directory");
+    size_t allocations = 0;
+    fail_allocation(0);
+    assert_ok(uqff_write_file(in_directory("link"), "x", 1, true, &err), &err);
+    allocations = fail_allocation(0);
+    for (size_t i = 1; i <= allocations; i++) {
+        fail_allocation(i);
+        assert_fails(uqff_write_file(in_directory("link"), "x", 1, true, &err), UQFF_E_MEMORY, &err,
+                     "memory");
+    }
+    uqff_set_allocator(NULL);
 }
 
 int main(void) {
@@ -576,7 +817,13 @@ int main(void) {
         cmocka_unit_test_setup(test_threads, enter),
         cmocka_unit_test_setup(test_signal, enter),
         cmocka_unit_test_setup(test_removed_early, enter),
+        cmocka_unit_test_setup(test_slots, enter),
         cmocka_unit_test_setup(test_many, enter),
+        cmocka_unit_test_setup(test_many_signal, enter),
+        cmocka_unit_test_setup(test_folder, enter),
+        cmocka_unit_test_setup(test_folder_signal, enter),
+        cmocka_unit_test_setup(test_mode, enter),
+        cmocka_unit_test_setup(test_links, enter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

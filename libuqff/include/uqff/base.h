@@ -313,6 +313,13 @@ UQFF_API bool uqff_path_exists(const char *path); /* anything, dangling links to
 /* Creates one directory; one that is there already is fine. */
 UQFF_API enum uqff_code uqff_make_directory(const char *path,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* Makes one directory for files that come into it. Until it is closed it is removed, if it is
+ * empty, by uqff_sink_remove_all_temporary(). *out is NULL where a directory is there already. */
+struct uqff_folder;
+UQFF_API enum uqff_code uqff_folder_make(const char *path, struct uqff_folder **out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
+/* Frees; removes the directory, if it is empty, unless `keep`. NULL is fine. */
+UQFF_API void uqff_folder_close(struct uqff_folder *folder, bool keep);
 /* The names in a directory, sorted bytewise, "." and ".." left out. *names lives in `arena`. */
 UQFF_API enum uqff_code uqff_list_directory(const char *path, struct uqff_arena *arena,
                                             const char ***names, size_t *count,
@@ -431,7 +438,10 @@ UQFF_API enum uqff_code uqff_source_new(const struct uqff_source_ops *ops, void 
                                         uint64_t size, const char *name, struct uqff_source **out,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* Opens a regular file for reading, never blocking on a FIFO. Content is read by pread. */
+/* Opens a regular file for reading, never blocking on a FIFO. Content is read by pread. When half
+ * of the descriptors that the process may have are taken by sources and sinks, further ones open
+ * their files anew for each use, which fails with UQFF_E_CHANGED when the name has gone to another
+ * file; so a model may have more files than that. */
 UQFF_API enum uqff_code uqff_source_open(const char *path, struct uqff_source **out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 /* The same, within a directory, for a name that came from a file: it must be a safe component, and
@@ -439,6 +449,16 @@ UQFF_API enum uqff_code uqff_source_open(const char *path, struct uqff_source **
 UQFF_API enum uqff_code uqff_source_open_in(const char *directory, const char *name,
                                             size_t name_length, struct uqff_source **out,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
+/* For several of one directory, which is listed once, when it is opened. The sources do not need it
+ * any more. "" or NULL is the current directory. Thread-safe once open. */
+struct uqff_directory;
+UQFF_API enum uqff_code uqff_directory_open(const char *path, struct uqff_directory **out,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_directory_source(const struct uqff_directory *directory,
+                                              const char *name, size_t name_length,
+                                              struct uqff_source **out,
+                                              struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API void uqff_directory_close(struct uqff_directory *directory); /* NULL is fine */
 /* Memory that outlives the source. */
 UQFF_API enum uqff_code uqff_source_memory(const void *bytes, size_t n, const char *name,
                                            struct uqff_source **out,
@@ -469,7 +489,9 @@ UQFF_API enum uqff_code uqff_source_read_all(struct uqff_source *source, uint64_
  * several threads at once. */
 struct uqff_sink;
 
-/* UQFF_E_EXISTS when `path` exists and `overwrite` is false. */
+/* UQFF_E_EXISTS when `path` exists and `overwrite` is false. A file that is overwritten hands its
+ * mode on, and its owner where the process may give files away; a symbolic link stays, and what it
+ * leads to is overwritten. A new file's mode is what the umask leaves of 0666. */
 UQFF_API enum uqff_code uqff_sink_create(const char *path, bool overwrite, struct uqff_sink **out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API enum uqff_code uqff_sink_write(struct uqff_sink *sink, uint64_t offset, const void *bytes,
@@ -491,8 +513,8 @@ UQFF_API void uqff_sink_close(struct uqff_sink *sink);
 /* Writes a small file whole, through a sink. */
 UQFF_API enum uqff_code uqff_write_file(const char *path, const void *bytes, size_t n,
                                         bool overwrite, struct uqff_error *err) UQFF_MUST_CHECK;
-/* Removes the temporary files of all open sinks. Async-signal-safe: for a handler of SIGINT and
- * SIGTERM that ends the program. */
+/* Removes the temporary files of all open sinks, and the folders made for them that are empty.
+ * Async-signal-safe: for a handler of SIGINT and SIGTERM that ends the program. */
 UQFF_API void uqff_sink_remove_all_temporary(void);
 
 /* ---- changing a file in place ---------------------------------------------------------------- */
