@@ -13,6 +13,8 @@
 
 #include "arm/unpack.h"
 
+#define VF_LANES 8
+
 typedef float32x4x2_t vf;
 typedef int32x4x2_t vi;
 typedef uint32x4x2_t vm;
@@ -35,6 +37,12 @@ typedef uint32x4x2_t vm;
 
 LANE vf vf_load(const float *p) {
     return (vf){{vld1q_f32(p), vld1q_f32(p + 4)}};
+}
+
+/* The first n of them, n being 8 where there are eight lanes. */
+LANE vf vf_load_first(const float *p, int n) {
+    (void)n;
+    return vf_load(p);
 }
 
 LANE void vf_store(float *p, vf v) {
@@ -257,9 +265,9 @@ LANE int16x8_t halves(vi v) {
 }
 
 /* Codes 0..255 of 32 lanes as bytes in order. */
-LANE vb vb_of_codes(vi a, vi b, vi c, vi d) {
-    return (vb){{vcombine_u8(vqmovun_s16(halves(a)), vqmovun_s16(halves(b))),
-                 vcombine_u8(vqmovun_s16(halves(c)), vqmovun_s16(halves(d)))}};
+LANE vb vb_of_codes(const vi q[4]) {
+    return (vb){{vcombine_u8(vqmovun_s16(halves(q[0])), vqmovun_s16(halves(q[1]))),
+                 vcombine_u8(vqmovun_s16(halves(q[2])), vqmovun_s16(halves(q[3])))}};
 }
 
 /* The largest lane; no lane is NaN. */

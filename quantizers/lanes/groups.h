@@ -6,26 +6,27 @@
 
 #include "lanes/round.h"
 
-/* Element i of eight groups of n, n a multiple of 8, which begin `stride` floats apart; of fewer
- * than eight groups, the first one again. */
+/* Element i of a group a lane, n of each, which begin `stride` floats apart; of fewer groups than
+ * lanes, the first one again. n is rounded up to a multiple of the lanes: in memory that is there,
+ * and in `out`. */
 LANE void load_groups(vf *out, const float *x, size_t stride, int count, int n) {
-    for (int i = 0; i < n; i += 8) {
-        const float *rows[8];
-        for (int g = 0; g < 8; g++) {
+    for (int i = 0; i < n; i += VF_LANES) {
+        const float *rows[VF_LANES];
+        for (int g = 0; g < VF_LANES; g++) {
             rows[g] = x + stride * (size_t)(g < count ? g : 0) + i;
         }
         vf_load_columns(out + i, rows);
     }
 }
 
-/* The sums of squares of up to eight runs of n, n a multiple of 8. Each is one serial sum: as
+/* The sums of squares of up to VF_LANES runs of n, n a multiple of that. Each is one serial sum: as
  * lanes, they wait together. */
 LANE vf sums_of_squares(const float *x, size_t stride, int count, int n) {
     vf sum = vf_set(0.0f);
-    for (int i = 0; i < n; i += 8) {
-        vf v[8];
-        load_groups(v, x + i, stride, count, 8);
-        for (int k = 0; k < 8; k++) {
+    for (int i = 0; i < n; i += VF_LANES) {
+        vf v[VF_LANES];
+        load_groups(v, x + i, stride, count, VF_LANES);
+        for (int k = 0; k < VF_LANES; k++) {
             sum = vf_add(sum, vf_mul(v[k], v[k]));
         }
     }

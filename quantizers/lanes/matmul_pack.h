@@ -3,11 +3,13 @@
  * instruction set's unpack.h and
  *
  *   put_columns(out, gap, row)         32 codes of each of eight rows: the four codes of columns 4k
- * to 4k + 3 of all rows at out + 64 * k, for k > 3 by `gap` later put_wide_columns(out, row, scale)
- * the same as words, times the scale of the row unless that is NULL: columns 2k and 2k + 1 at out +
- * 64 * k
+ *                                      to 4k + 3 of all rows at out + 64 * k, for k > 3 by `gap`
+ *                                      later
+ *   put_wide_columns(out, row, scale)  the same as words, times the scale of the row unless that is
+ *                                      NULL: columns 2k and 2k + 1 at out + 64 * k
+ *   times(q, a, b)                     the lowest 8 bits of codes 0..15 times a, 16..31 times b
  *
- * the latter where codes may be wide. Private to quantizers/.
+ * the second where codes may be wide, the third with SUMS_32. Private to quantizers/.
  */
 #ifndef UQFF_LANES_MATMUL_PACK_H
 #define UQFF_LANES_MATMUL_PACK_H
@@ -16,7 +18,31 @@
 
 /* Codes as they stand in panels. */
 LANE vb tile_code(uint32_t type, vb q) {
+    if (IS_SUMS_32 && has_signed_codes(type)) {
+        return vb_add(q, vb_set(tile_offset_of(type)));
+    }
     return OFFSET(1) || offset_of(type) == 0 ? q : vb_sub(q, vb_set(offset_of(type)));
+}
+
+LANE bool has_scaled_codes(uint32_t type) {
+    return IS_SUMS_32 && (type == UQFF_TYPE_Q2_K || type == UQFF_TYPE_Q3_K);
+}
+
+LANE void scale_codes(uint32_t type, const unsigned char *block, vb q[8]) {
+#ifdef SUMS_32
+    const bool negative = type == UQFF_TYPE_Q3_K;
+    struct group_scales scales = scales_256(type, block);
+    int8_t s[16];
+    memcpy(s, scales.s, sizeof s);
+    for (int g = 0; g < 8; g++) {
+        const int a = negative ? -s[2 * g] : s[2 * g];
+        const int b = negative ? -s[2 * g + 1] : s[2 * g + 1];
+        q[g] = times(negative ? vb_sub(q[g], vb_set(offset_of(type))) : q[g], a, b);
+        q[g] = vb_add(q[g], vb_set(tile_offset_of(type)));
+    }
+#else
+    (void)type, (void)block, (void)q;
+#endif
 }
 
 LANE vb tile_codes_32(uint32_t type, const unsigned char *block) {
@@ -28,15 +54,21 @@ LANE void tile_codes_256(uint32_t type, const unsigned char *block, vb q[8]) {
     for (int g = 0; g < 8; g++) {
         q[g] = tile_code(type, q[g]);
     }
+    if (has_scaled_codes(type)) {
+        scale_codes(type, block, q);
+    }
 }
 
 LANE float scale_of(uint32_t type, const unsigned char *block) {
+    if (has_scaled_codes(type) && type == UQFF_TYPE_Q3_K) {
+        return -get_f16(block + d_place_of(type));
+    }
     return type == UQFF_TYPE_MXFP4 ? mxfp4_half_scale(block[0]) : get_f16(block + d_place_of(type));
 }
 
 /* A whole block of 32 columns. */
 LANE void put_block(uint32_t type, unsigned char *out, const vb row[8]) {
-#ifdef CODES_UNSIGNED
+#ifdef HAS_WIDE_CODES
     if (is_wide(type)) {
         put_wide_columns(out, row, NULL);
         return;
@@ -76,7 +108,7 @@ LANE void pack_32(uint32_t type, const struct uqff_matmul *plan,
 /* What precedes the codes of the 32 columns from 32g on: those before, and scales of whole groups.
  */
 LANE size_t place_of_columns(uint32_t type, int g) {
-    return (size_t)(512 * g + 64 * (32 * g / tile_group_of(type)));
+    return (size_t)(512 * g + (tile_group_of(type) == 256 ? 0 : 64 * (32 * g / tile_group_of(type))));
 }
 
 /* The same of the scales of group g. */
@@ -103,7 +135,8 @@ LANE void put_codes_256(uint32_t type, unsigned char *panel, int first,
 
 /* Scales of the groups of one row, twice each, and minima, those of two groups together. */
 LANE void put_scales_256(uint32_t type, unsigned char *panel, const unsigned char *block) {
-    const int groups = 256 / tile_group_of(type);
+    const int groups = tile_group_of(type) == 256 ? 0 : 256 / tile_group_of(type);
+    const int minima = UQFF_PER_MINIMUM(256, tile_minimum_of(type));
     int8_t scale[16], minimum[16];
     struct group_scales scales = {{0x0101, 0}, {0, 0}}; /* types with one scale */
     if (group_of(type) != 256) {
@@ -112,15 +145,13 @@ LANE void put_scales_256(uint32_t type, unsigned char *panel, const unsigned cha
     memcpy(scale, scales.s, sizeof scale);
     memcpy(minimum, scales.m, sizeof minimum);
     for (int g = 0; g < groups; g++) {
-        int16_t words[2] = {scale[g], scale[g]};
+        int16_t words[2] = {scale[g], (int16_t)(IS_SUMS_32 ? scale[g] < 0 ? -1 : 0 : scale[g])};
         memcpy(panel + place_of_scales(type, g), words, sizeof words);
     }
-    if (has_minimum(type)) {
-        panel += place_of_columns(type, 8);
-        for (int g = 0; g < groups; g += 2, panel += 64) {
-            int16_t words[2] = {minimum[g], minimum[g + 1]};
-            memcpy(panel, words, sizeof words);
-        }
+    panel += place_of_columns(type, 8);
+    for (int g = 0; g < minima; g += 2, panel += 64) {
+        int16_t words[2] = {minimum[g], minimum[g + 1]};
+        memcpy(panel, words, sizeof words);
     }
 }
 
@@ -145,7 +176,7 @@ LANE void pack_256(uint32_t type, const struct uqff_matmul *plan,
     }
 }
 
-#ifdef CODES_UNSIGNED
+#ifdef HAS_WIDE_CODES
 LANE void pack_256_wide(uint32_t type, const struct uqff_matmul *plan,
                         const unsigned char *const row[UQFF_PANEL_ROWS], unsigned char *panel) {
     for (size_t b = 0; b < plan->columns / 256; b++, panel += panel_bytes_of(type)) {
@@ -182,7 +213,7 @@ LANE void pack(uint32_t type, const struct uqff_matmul *plan,
         pack_32(type, plan, row, panel);
         return;
     }
-#ifdef CODES_UNSIGNED
+#ifdef HAS_WIDE_CODES
     if (is_wide(type)) {
         pack_256_wide(type, plan, row, panel);
         return;

@@ -12,7 +12,7 @@
 
 #define KERNEL(name, TYPE, block_, group, offset, minimum, has_sign)                               \
     static const struct uqff_matmul_kernel matmul_##name = {                                       \
-        .tiling = {block_, group, OFFSET(offset), minimum, WIDE(has_sign)},                        \
+        .tiling = {block_, group, OFFSET(offset), minimum, WIDE(has_sign), IS_SUMS_32},                      \
         .block = block_,                                                                           \
         .panel_bytes = PANEL_BYTES(block_, group, minimum, WIDE(has_sign)),                        \
         .group_bytes = UQFF_PLACED_BYTES(block_, group, OFFSET(offset), minimum, WIDE(has_sign)),  \

@@ -2,7 +2,7 @@
  * Q2_K, Q4_K and Q5_K: groups with scale and minimum. The layouts are drawn in ref/. Private to
  * quantizers/.
  *
- * Up to eight super-blocks go through together:
+ * As many super-blocks as there are lanes go through together:
  *   search    groups as lanes: QKX gives each group a scale and a minimum
  *   steps     d and dmin of each super-block, and small codes for scales and minima; with
  * importance super-blocks are lanes here finish    the second rounding, values as lanes, and
@@ -17,7 +17,7 @@
 #include "lanes/search_qp.h"
 #include "ref/pack.h"
 
-enum { SUPER_BLOCK = 256, CHUNK = 8 };
+enum { SUPER_BLOCK = 256, CHUNK = VF_LANES };
 
 /* Vectors of groups that QKX works on at a time. Four keep the divisions of two hidden, and their
  * values in the first level cache. */
@@ -30,11 +30,11 @@ struct minimum_type {
     float sigma_factor;
 };
 
-/* What is known of up to eight super-blocks and their groups. */
+/* What is known of some super-blocks and their groups; those of all stand one after the other. */
 struct minimum_chunk {
-    float scale[CHUNK][16], minimum[CHUNK][16]; /* as found */
-    float iscale[CHUNK][16], base[CHUNK][16];   /* what the codes of the search are made from */
-    float sum_w[CHUNK][16];
+    float scale[CHUNK * 16], minimum[CHUNK * 16]; /* as found */
+    float iscale[CHUNK * 16], base[CHUNK * 16];   /* what the codes of the search are made from */
+    float sum_w[CHUNK * 16];
     uint8_t s[CHUNK][16], m[CHUNK][16]; /* codes of scales and minima */
     float d[CHUNK], dmin[CHUNK];
 };
@@ -49,15 +49,15 @@ struct minimum_block {
 
 /* ---- search ---------------------------------------------------------------------------------- */
 
-/* Groups 8v .. 8v+7 of a super-block. sigma2 counts with importance only. */
+/* A vector of groups, of which `count` are there. sigma2 counts with importance only. */
 LANE void minimum_load(struct qkx_lanes *q, const struct minimum_type *t, const float *x,
-                       const float *importance, float sigma2) {
+                       const float *importance, vf sigma2, int count) {
     int n = t->group;
-    load_groups(q->x, x, (size_t)n, 8, n);
+    load_groups(q->x, x, (size_t)n, count, n);
     if (importance) {
-        load_groups(q->w, importance, (size_t)n, 8, n);
+        load_groups(q->w, importance, (size_t)n, count, n);
         for (int i = 0; i < n; i++) {
-            q->w[i] = weigh(q->x[i], q->w[i], vf_set(sigma2));
+            q->w[i] = weigh(q->x[i], q->w[i], sigma2);
         }
         return;
     }
@@ -73,33 +73,41 @@ LANE void minimum_load(struct qkx_lanes *q, const struct minimum_type *t, const 
     }
 }
 
+/* What there is one of in each super-block, for the groups from `first` on. */
+LANE vf minimum_spread(const struct minimum_type *t, const float of_block[CHUNK], int first) {
+    float of_group[VF_LANES];
+    for (int l = 0; l < VF_LANES; l++) {
+        of_group[l] = of_block[(first + l) / t->groups];
+    }
+    return vf_load(of_group);
+}
+
 LANE void minimum_search(const struct minimum_type *t, const float *x, const float *importance,
                          int blocks, struct minimum_chunk *out) {
     struct qkx_lanes q[QKX_VECTORS];
-    float sigma2[8] = {0.0f};
+    float sigma2[CHUNK] = {0.0f};
     if (importance) {
         vf squares = sums_of_squares(x, SUPER_BLOCK, blocks, SUPER_BLOCK);
         squares = vf_mul(vf_set(t->sigma_factor), squares);
         vf_store(sigma2, vf_div(squares, vf_set((float)SUPER_BLOCK)));
     }
-    int a_block = t->groups / 8; /* vectors */
-    int vectors = blocks * a_block;
-    for (int first = 0; first < vectors; first += QKX_VECTORS) {
-        int count = vectors - first < QKX_VECTORS ? vectors - first : QKX_VECTORS;
-        for (int k = 0; k < count; k++) {
-            int at = (first + k) * 8 * t->group;
-            minimum_load(&q[k], t, x + at, importance ? importance + at : NULL,
-                         sigma2[(first + k) / a_block]);
+    int groups = blocks * t->groups;
+    for (int first = 0; first < groups; first += QKX_VECTORS * VF_LANES) {
+        int count = 0;
+        for (int g = first; count < QKX_VECTORS && g < groups; g += VF_LANES, count++) {
+            int here = groups - g < VF_LANES ? groups - g : VF_LANES;
+            minimum_load(&q[count], t, x + g * t->group,
+                         importance ? importance + g * t->group : NULL,
+                         minimum_spread(t, sigma2, g), here);
         }
         qkx_search(q, count, t->group, importance ? &t->weighted : &t->plain);
         for (int k = 0; k < count; k++) {
-            int b = (first + k) / a_block;
-            int g = (first + k) % a_block * 8;
-            vf_store(out->scale[b] + g, q[k].scale);
-            vf_store(out->minimum[b] + g, vf_neg(q[k].min));
-            vf_store(out->iscale[b] + g, q[k].iscale);
-            vf_store(out->base[b] + g, q[k].base);
-            vf_store(out->sum_w[b] + g, q[k].sum_w);
+            int g = first + k * VF_LANES;
+            vf_store(out->scale + g, q[k].scale);
+            vf_store(out->minimum + g, vf_neg(q[k].min));
+            vf_store(out->iscale + g, q[k].iscale);
+            vf_store(out->base + g, q[k].base);
+            vf_store(out->sum_w + g, q[k].sum_w);
         }
     }
 }
@@ -108,16 +116,18 @@ LANE void minimum_search(const struct minimum_type *t, const float *x, const flo
 
 /* uqff_round_scales() */
 LANE float round_scales(int groups, float nmax, const float *scales, uint8_t *codes) {
+    const int step = groups < VF_LANES ? groups : VF_LANES;
     vf largest = vf_set(0.0f);
-    for (int g = 0; g < groups; g += 8) {
-        largest = vf_max(vf_load(scales + g), largest);
+    for (int g = 0; g < groups; g += step) {
+        largest = vf_max(vf_load_first(scales + g, step), largest);
     }
     float max = vf_largest(largest);
     float iscale = max > 0.0f ? nmax / max : 0.0f;
-    for (int g = 0; g < groups; g += 8) {
-        int32_t code[8];
-        vi_store(code, vf_nearest_int(vf_mul(vf_set(iscale), vf_load(scales + g)), 0.0f, nmax));
-        for (int i = 0; i < 8; i++) {
+    for (int g = 0; g < groups; g += step) {
+        int32_t code[VF_LANES];
+        vf v = vf_mul(vf_set(iscale), vf_load_first(scales + g, step));
+        vi_store(code, vf_nearest_int(v, 0.0f, nmax));
+        for (int i = 0; i < step; i++) {
             codes[g + i] = (uint8_t)code[i];
         }
     }
@@ -126,17 +136,19 @@ LANE float round_scales(int groups, float nmax, const float *scales, uint8_t *co
 
 LANE void minimum_steps_plain(const struct minimum_type *t, int blocks, struct minimum_chunk *c) {
     for (int b = 0; b < blocks; b++) {
-        c->d[b] = round_scales(t->groups, t->scale_max, c->scale[b], c->s[b]);
-        c->dmin[b] = round_scales(t->groups, t->scale_max, c->minimum[b], c->m[b]);
+        int g = b * t->groups;
+        c->d[b] = round_scales(t->groups, t->scale_max, c->scale + g, c->s[b]);
+        c->dmin[b] = round_scales(t->groups, t->scale_max, c->minimum + g, c->m[b]);
     }
 }
 
 LANE void minimum_steps_weighted(const struct minimum_type *t, int blocks,
                                  struct minimum_chunk *c) {
     struct qp_lanes scales, minima;
-    load_groups(scales.x, c->scale[0], 16, blocks, t->groups);
-    load_groups(minima.x, c->minimum[0], 16, blocks, t->groups);
-    load_groups(scales.w, c->sum_w[0], 16, blocks, t->groups);
+    size_t groups = (size_t)t->groups;
+    load_groups(scales.x, c->scale, groups, blocks, t->groups);
+    load_groups(minima.x, c->minimum, groups, blocks, t->groups);
+    load_groups(scales.w, c->sum_w, groups, blocks, t->groups);
     for (int g = 0; g < t->groups; g++) {
         minima.w[g] = scales.w[g];
     }
@@ -144,7 +156,7 @@ LANE void minimum_steps_weighted(const struct minimum_type *t, int blocks,
     vf_store(c->d, scales.step);
     vf_store(c->dmin, minima.step);
     for (int g = 0; g < t->groups; g++) {
-        float s[8], m[8];
+        float s[VF_LANES], m[VF_LANES];
         vf_store(s, scales.l[g]);
         vf_store(m, minima.l[g]);
         for (int b = 0; b < blocks; b++) {
@@ -156,9 +168,9 @@ LANE void minimum_steps_weighted(const struct minimum_type *t, int blocks,
 
 /* ---- finish ---------------------------------------------------------------------------------- */
 
-/* Eight codes of group g, as uqff_requantize_minimum() rounds: with the stored step 0 they are
- * those of the search. */
-LANE vi minimum_codes_8(const struct minimum_block *b, int g, const float *x, float nmax) {
+/* A vector of codes of group g, as uqff_requantize_minimum() rounds: with the stored step 0 they
+ * are those of the search. */
+LANE vi minimum_codes_of(const struct minimum_block *b, int g, const float *x, float nmax) {
     vf v = vf_load(x);
     if (b->step[g] == 0.0f) {
         v = vf_mul(vf_set(b->iscale[g]), vf_sub(v, vf_set(b->base[g])));
@@ -170,13 +182,12 @@ LANE vi minimum_codes_8(const struct minimum_block *b, int g, const float *x, fl
 
 /* Codes of the 32 values from 32k on. */
 LANE vb minimum_codes(const struct minimum_type *t, const struct minimum_block *b, int k) {
-    float nmax = (float)t->plain.nmax;
-    const float *x = b->x + 32 * k;
-    int first = 32 * k / t->group;
-    int second = (32 * k + 16) / t->group;
-    return vb_of_codes(minimum_codes_8(b, first, x, nmax), minimum_codes_8(b, first, x + 8, nmax),
-                       minimum_codes_8(b, second, x + 16, nmax),
-                       minimum_codes_8(b, second, x + 24, nmax));
+    vi q[32 / VF_LANES];
+    for (int i = 0; i < 32; i += VF_LANES) {
+        int at = 32 * k + i;
+        q[i / VF_LANES] = minimum_codes_of(b, at / t->group, b->x + at, (float)t->plain.nmax);
+    }
+    return vb_of_codes(q);
 }
 
 /* Stores d and dmin, and takes scales and minima as they come back. */
@@ -198,7 +209,7 @@ typedef void minimum_finish_fn(const struct minimum_type *t, struct minimum_bloc
 /* t and finish are constants where this is called, and the loops become those of the type. */
 LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *finish, size_t bytes,
                            const float *x, unsigned char *y, size_t n, const float *importance) {
-    struct minimum_chunk c;
+    struct minimum_chunk c = {0};
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / SUPER_BLOCK;
         int blocks = left < CHUNK ? (int)left : CHUNK;
@@ -211,8 +222,8 @@ LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *fini
         }
         for (int k = 0; k < blocks; k++, i += SUPER_BLOCK, y += bytes) {
             struct minimum_block b = {.x = x + i,
-                                      .iscale = c.iscale[k],
-                                      .base = c.base[k],
+                                      .iscale = c.iscale + k * t->groups,
+                                      .base = c.base + k * t->groups,
                                       .s = c.s[k],
                                       .m = c.m[k],
                                       .d = c.d[k],

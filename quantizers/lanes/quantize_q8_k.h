@@ -42,7 +42,7 @@ LANE void q8_k_store_codes(const float *x, float iscale, unsigned char *y) {
         for (int k = 0; k < 4; k++) {
             q[k] = vi_add(q[k], vi_set(128));
         }
-        vb biased = vb_of_codes(q[0], q[1], q[2], q[3]);
+        vb biased = vb_of_codes(q);
         vb_store(y + 4 + i, vb_add(biased, vb_set(128)));
     }
     for (int h = 0; h < 16; h += 8) {

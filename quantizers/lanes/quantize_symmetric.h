@@ -13,7 +13,16 @@
 #include "lanes/search_q3.h"
 #include "lanes/search_qx.h"
 
-enum { SYMMETRIC_LENGTH = 256, SYMMETRIC_GROUPS = 16, SYMMETRIC_GROUP = 16, SYMMETRIC_CHUNK = 8 };
+enum {
+    SYMMETRIC_LENGTH = 256,
+    SYMMETRIC_GROUPS = 16,
+    SYMMETRIC_GROUP = 16,
+    SYMMETRIC_CHUNK = VF_LANES
+};
+
+/* Vectors that hold the groups of a super-block, and the super-blocks that QX takes at a time: two
+ * vectors of them. */
+enum { SYMMETRIC_VECTORS = SYMMETRIC_GROUPS / VF_LANES, QX_BLOCKS = 2 / SYMMETRIC_VECTORS };
 
 /* What is known of a super-block. Where a group's stored scale is 0, its codes are those of the
  * search: nearest(iscale * x), but for Q3. */
@@ -26,20 +35,22 @@ struct symmetric_block {
 static const struct qx_type qx_type_4 = QX_TYPE(4.0f);
 static const struct qx_type qx_type_32 = QX_TYPE(32.0f);
 
-/* Takes the groups through QX, with given weights. */
-LANE void symmetric_search(struct symmetric_block *b, struct qx_lanes q[2],
+/* Takes the groups of some super-blocks through QX, with given weights. */
+LANE void symmetric_search(struct symmetric_block *b, int blocks, struct qx_lanes q[2],
                            const struct qx_type *t) {
-    qx_search(q, 2, SYMMETRIC_GROUP, t, true);
-    for (int v = 0; v < 2; v++) {
-        vf_store(b->scale + 8 * v, q[v].scale);
-        vf_store(b->iscale + 8 * v, q[v].iscale);
+    int vectors = blocks * SYMMETRIC_VECTORS;
+    qx_search(q, vectors, SYMMETRIC_GROUP, t, true);
+    for (int v = 0; v < vectors; v++) {
+        int g = v % SYMMETRIC_VECTORS * VF_LANES;
+        vf_store(b[v / SYMMETRIC_VECTORS].scale + g, q[v].scale);
+        vf_store(b[v / SYMMETRIC_VECTORS].iscale + g, q[v].iscale);
     }
 }
 
 /* ---- second rounding ------------------------------------------------------------------------- */
 
-/* Eight codes of group g, as uqff_requantize_symmetric() rounds. */
-LANE vi symmetric_codes_8(const struct symmetric_block *b, int g, int i, float nmax) {
+/* A vector of codes of group g, as uqff_requantize_symmetric() rounds. */
+LANE vi symmetric_codes_of(const struct symmetric_block *b, int g, int i, float nmax) {
     vf x = vf_load(b->x + i);
     vf step = vf_set(b->step[g]);
     vf v = b->step[g] == 0.0f ? vf_mul(vf_set(b->iscale[g]), x) : vf_div(x, step);
@@ -48,24 +59,31 @@ LANE vi symmetric_codes_8(const struct symmetric_block *b, int g, int i, float n
 
 /* Codes of the 32 values from 32k on. */
 LANE vb symmetric_codes(const struct symmetric_block *b, int k, float nmax) {
-    int g = 2 * k;
-    int i = 32 * k;
-    return vb_of_codes(symmetric_codes_8(b, g, i, nmax), symmetric_codes_8(b, g, i + 8, nmax),
-                       symmetric_codes_8(b, g + 1, i + 16, nmax),
-                       symmetric_codes_8(b, g + 1, i + 24, nmax));
+    vi q[32 / VF_LANES];
+    for (int i = 0; i < 32; i += VF_LANES) {
+        int at = 32 * k + i;
+        q[i / VF_LANES] = symmetric_codes_of(b, at / SYMMETRIC_GROUP, at, nmax);
+    }
+    return vb_of_codes(q);
 }
 
 /* signed_maximum() of sixteen scales. */
 LANE float largest_scale(const float *scales) {
     vi magnitude = vi_set(0x7fffffff);
-    vi a = vi_and(vf_bits(vf_load(scales)), magnitude);
-    vi b = vi_and(vf_bits(vf_load(scales + 8)), magnitude);
-    int largest = vi_largest(vi_max(a, b));
+    vi m[SYMMETRIC_VECTORS], most = vi_set(0);
+    for (int v = 0; v < SYMMETRIC_VECTORS; v++) {
+        m[v] = vi_and(vf_bits(vf_load(scales + v * VF_LANES)), magnitude);
+        most = vi_max(m[v], most);
+    }
+    int largest = vi_largest(most);
     if (largest == 0) {
         return 0.0f;
     }
     vi below = vi_set(largest - 1);
-    unsigned equal = vm_bits(vi_gt(a, below)) | vm_bits(vi_gt(b, below)) << 8;
+    unsigned equal = 0;
+    for (int v = 0; v < SYMMETRIC_VECTORS; v++) {
+        equal |= vm_bits(vi_gt(m[v], below)) << v * VF_LANES;
+    }
     return scales[__builtin_ctz(equal)];
 }
 
@@ -80,12 +98,12 @@ LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
     float iscale = -128.0f / largest;
     store_f16(y + 208, 1.0f / iscale);
     vf d = vf_set(load_f16(y + 208));
-    for (int g = 0; g < SYMMETRIC_GROUPS; g += 8) {
-        int32_t s[8];
+    for (int g = 0; g < SYMMETRIC_GROUPS; g += VF_LANES) {
+        int32_t s[VF_LANES];
         vi code = vf_nearest_int(vf_mul(vf_set(iscale), vf_load(b->scale + g)), -128.0f, 127.0f);
         vf_store(b->step + g, vf_mul(d, vi_to_float(code)));
         vi_store(s, code);
-        for (int k = 0; k < 8; k++) {
+        for (int k = 0; k < VF_LANES; k++) {
             y[192 + g + k] = (unsigned char)s[k];
         }
     }
@@ -105,22 +123,27 @@ LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
 
 SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
-    for (size_t i = 0; i < n; i += SYMMETRIC_LENGTH, y += 210) {
-        struct symmetric_block b = {.x = x + i};
+    for (size_t i = 0; i < n;) {
+        size_t left = (n - i) / SYMMETRIC_LENGTH;
+        int blocks = left < QX_BLOCKS ? (int)left : QX_BLOCKS;
+        struct symmetric_block b[QX_BLOCKS];
         struct qx_lanes q[2];
-        for (int v = 0; v < 2; v++) {
-            size_t at = i + 128 * (size_t)v;
-            load_groups(q[v].x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+        for (int v = 0; v < blocks * SYMMETRIC_VECTORS; v++) {
+            size_t at = i + VF_LANES * SYMMETRIC_GROUP * (size_t)v;
+            load_groups(q[v].x, x + at, SYMMETRIC_GROUP, VF_LANES, SYMMETRIC_GROUP);
             if (importance) {
-                load_groups(q[v].w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+                load_groups(q[v].w, importance + at, SYMMETRIC_GROUP, VF_LANES, SYMMETRIC_GROUP);
                 continue;
             }
             for (int k = 0; k < SYMMETRIC_GROUP; k++) {
                 q[v].w[k] = vf_mul(q[v].x[k], q[v].x[k]);
             }
         }
-        symmetric_search(&b, q, &qx_type_32);
-        q6_k_store(&b, y);
+        symmetric_search(b, blocks, q, &qx_type_32);
+        for (int k = 0; k < blocks; k++, i += SYMMETRIC_LENGTH, y += 210) {
+            b[k].x = x + i;
+            q6_k_store(&b[k], y);
+        }
     }
 }
 
@@ -167,18 +190,18 @@ LANE float q3_k_round_scales(const float *scales, uint8_t *s) {
         return 0.0f;
     }
     float iscale = -32.0f / largest;
-    for (int g = 0; g < SYMMETRIC_GROUPS; g += 8) {
-        int32_t code[8];
+    for (int g = 0; g < SYMMETRIC_GROUPS; g += VF_LANES) {
+        int32_t code[VF_LANES];
         vf v = vf_mul(vf_set(iscale), vf_load(scales + g));
         vi_store(code, vf_nearest_int(v, -32.0f, 31.0f));
-        for (int k = 0; k < 8; k++) {
+        for (int k = 0; k < VF_LANES; k++) {
             s[g + k] = (uint8_t)(code[k] + 32);
         }
     }
     return 1.0f / iscale;
 }
 
-/* Up to eight super-blocks. */
+/* Up to SYMMETRIC_CHUNK super-blocks. */
 LANE void q3_k_encode(const float *x, int blocks, unsigned char *y) {
     struct q3_result r;
     q3_search(&r, x, SYMMETRIC_GROUPS * blocks, 4.0f);
@@ -198,7 +221,7 @@ LANE void q3_k_encode(const float *x, int blocks, unsigned char *y) {
                 unsigned char bytes[32];
                 vb_store(bytes, codes[g / 2]);
                 for (int i = 0; i < SYMMETRIC_GROUP; i++) {
-                    float code = r.codes[slot / 8][i][slot % 8];
+                    float code = r.codes[slot / VF_LANES][i][slot % VF_LANES];
                     bytes[g % 2 * 16 + i] = (unsigned char)((int)code + 4);
                 }
                 codes[g / 2] = vb_load(bytes);
@@ -213,30 +236,35 @@ LANE void q3_k_encode_weighted(const float *x, const float *importance, int bloc
                                unsigned char *y) {
     struct symmetric_block b[SYMMETRIC_CHUNK];
     struct qx_lanes q[2];
-    float sigma2[8], scales[8][SYMMETRIC_GROUPS], sum_w[8][SYMMETRIC_GROUPS];
+    float sigma2[SYMMETRIC_CHUNK];
+    float scales[SYMMETRIC_CHUNK][SYMMETRIC_GROUPS], sum_w[SYMMETRIC_CHUNK][SYMMETRIC_GROUPS];
     vf squares = sums_of_squares(x, SYMMETRIC_LENGTH, blocks, SYMMETRIC_LENGTH);
     squares = vf_mul(vf_set(2.0f), squares);
     vf_store(sigma2, vf_div(squares, vf_set((float)SYMMETRIC_LENGTH)));
-    for (int k = 0; k < blocks; k++) {
-        for (int v = 0; v < 2; v++) {
-            int at = 256 * k + 128 * v;
-            load_groups(q[v].x, x + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
-            load_groups(q[v].w, importance + at, SYMMETRIC_GROUP, 8, SYMMETRIC_GROUP);
+    for (int k = 0; k < blocks; k += QX_BLOCKS) {
+        int here = blocks - k < QX_BLOCKS ? blocks - k : QX_BLOCKS;
+        for (int v = 0; v < here * SYMMETRIC_VECTORS; v++) {
+            int block = k + v / SYMMETRIC_VECTORS;
+            int at = SYMMETRIC_LENGTH * k + VF_LANES * SYMMETRIC_GROUP * v;
+            load_groups(q[v].x, x + at, SYMMETRIC_GROUP, VF_LANES, SYMMETRIC_GROUP);
+            load_groups(q[v].w, importance + at, SYMMETRIC_GROUP, VF_LANES, SYMMETRIC_GROUP);
             vf sum = vf_set(0.0f);
             for (int i = 0; i < SYMMETRIC_GROUP; i++) {
-                q[v].w[i] = weigh(q[v].x[i], q[v].w[i], vf_set(sigma2[k]));
+                q[v].w[i] = weigh(q[v].x[i], q[v].w[i], vf_set(sigma2[block]));
                 sum = vf_add(sum, q[v].w[i]);
             }
-            vf_store(sum_w[k] + 8 * v, sum);
+            vf_store(sum_w[block] + v % SYMMETRIC_VECTORS * VF_LANES, sum);
         }
-        symmetric_search(&b[k], q, &qx_type_4);
+        symmetric_search(&b[k], here, q, &qx_type_4);
+    }
+    for (int k = 0; k < blocks; k++) {
         memcpy(scales[k], b[k].scale, sizeof scales[k]);
     }
     load_groups(q->x, scales[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
     load_groups(q->w, sum_w[0], SYMMETRIC_GROUPS, blocks, SYMMETRIC_GROUPS);
     qx_search(q, 1, SYMMETRIC_GROUPS, &qx_type_32, false);
-    float d[8];
-    int32_t code[SYMMETRIC_GROUPS][8];
+    float d[SYMMETRIC_CHUNK];
+    int32_t code[SYMMETRIC_GROUPS][SYMMETRIC_CHUNK];
     vf_store(d, q->scale);
     for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
         vi_store(code[g], vf_nearest_int(vf_mul(q->iscale, q->x[g]), -32.0f, 31.0f));

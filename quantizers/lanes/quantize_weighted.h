@@ -1,6 +1,6 @@
 /*
- * Q4_0, Q4_1, Q5_0 and Q5_1 with importance: every block is a group of 32, so that eight blocks are
- * the lanes of a vector. The layouts are drawn in ref/. Private to quantizers/.
+ * Q4_0, Q4_1, Q5_0 and Q5_1 with importance: every block is a group of 32, and a lane of a vector.
+ * The layouts are drawn in ref/. Private to quantizers/.
  */
 #ifndef UQFF_LANES_QUANTIZE_WEIGHTED_H
 #define UQFF_LANES_QUANTIZE_WEIGHTED_H
@@ -10,14 +10,14 @@
 #include "lanes/search_qkx.h"
 #include "lanes/search_qx.h"
 
-enum { WEIGHTED_LENGTH = 32, WEIGHTED_VECTORS = 4, WEIGHTED_CHUNK = 8 * WEIGHTED_VECTORS };
+enum { WEIGHTED_LENGTH = 32, WEIGHTED_VECTORS = 4, WEIGHTED_CHUNK = VF_LANES * WEIGHTED_VECTORS };
 
 /* The mean square of the row: one serial sum, which nothing can hide. */
 LANE float row_sigma2(const float *x, size_t n) {
     return sum_of_squares(n, x) / (float)n;
 }
 
-/* Values and weights of up to eight blocks. */
+/* Values and weights of up to a vector of blocks. */
 LANE void weighted_load(vf *x, vf *w, const float *from, const float *importance, int blocks,
                         float sigma2) {
     load_groups(x, from, WEIGHTED_LENGTH, blocks, WEIGHTED_LENGTH);
@@ -29,12 +29,12 @@ LANE void weighted_load(vf *x, vf *w, const float *from, const float *importance
 
 /* nearest_int(iscale * (x - base), lo, hi) + bias of a block. */
 LANE vb weighted_codes(const float *x, float iscale, float base, float lo, float hi, int bias) {
-    vi q[4];
-    for (int k = 0; k < 4; k++) {
-        vf v = vf_mul(vf_set(iscale), vf_sub(vf_load(x + 8 * k), vf_set(base)));
-        q[k] = vi_add(vf_nearest_int(v, lo, hi), vi_set(bias));
+    vi q[32 / VF_LANES];
+    for (int i = 0; i < 32; i += VF_LANES) {
+        vf v = vf_mul(vf_set(iscale), vf_sub(vf_load(x + i), vf_set(base)));
+        q[i / VF_LANES] = vi_add(vf_nearest_int(v, lo, hi), vi_set(bias));
     }
-    return vb_of_codes(q[0], q[1], q[2], q[3]);
+    return vb_of_codes(q);
 }
 
 /* Stores codes of four bits, or of five with the fifth ones before. */
@@ -54,18 +54,18 @@ LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const floa
     float sigma2 = row_sigma2(x, n);
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / WEIGHTED_LENGTH;
-        int blocks = left < 16 ? (int)left : 16;
-        int vectors = (blocks + 7) / 8;
+        int blocks = left < 2 * VF_LANES ? (int)left : 2 * VF_LANES;
+        int vectors = (blocks + VF_LANES - 1) / VF_LANES;
         struct qx_lanes q[2];
-        float scale[16], iscale[16];
+        float scale[2 * VF_LANES], iscale[2 * VF_LANES];
         for (int v = 0; v < vectors; v++) {
-            size_t at = i + 8 * WEIGHTED_LENGTH * (size_t)v;
-            weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - 8 * v, sigma2);
+            size_t at = i + VF_LANES * WEIGHTED_LENGTH * (size_t)v;
+            weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - VF_LANES * v, sigma2);
         }
         qx_search(q, vectors, WEIGHTED_LENGTH, t, true);
         for (int v = 0; v < vectors; v++) {
-            vf_store(scale + 8 * v, q[v].scale);
-            vf_store(iscale + 8 * v, q[v].iscale);
+            vf_store(scale + VF_LANES * v, q[v].scale);
+            vf_store(iscale + VF_LANES * v, q[v].iscale);
         }
         for (int k = 0; k < blocks; k++, i += WEIGHTED_LENGTH, y += bytes) {
             store_f16(y, scale[k]);
@@ -98,20 +98,20 @@ LANE void weighted_minimum(const struct uqff_qkx *how, bool five_bits, const flo
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / WEIGHTED_LENGTH;
         int blocks = left < WEIGHTED_CHUNK ? (int)left : WEIGHTED_CHUNK;
-        int vectors = (blocks + 7) / 8;
+        int vectors = (blocks + VF_LANES - 1) / VF_LANES;
         struct qkx_lanes q[WEIGHTED_VECTORS];
         float scale[WEIGHTED_CHUNK], min[WEIGHTED_CHUNK], iscale[WEIGHTED_CHUNK],
             base[WEIGHTED_CHUNK];
         for (int v = 0; v < vectors; v++) {
-            size_t at = i + 8 * WEIGHTED_LENGTH * (size_t)v;
-            weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - 8 * v, sigma2);
+            size_t at = i + VF_LANES * WEIGHTED_LENGTH * (size_t)v;
+            weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - VF_LANES * v, sigma2);
         }
         qkx_search(q, vectors, WEIGHTED_LENGTH, how);
         for (int v = 0; v < vectors; v++) {
-            vf_store(scale + 8 * v, q[v].scale);
-            vf_store(min + 8 * v, q[v].min);
-            vf_store(iscale + 8 * v, q[v].iscale);
-            vf_store(base + 8 * v, q[v].base);
+            vf_store(scale + VF_LANES * v, q[v].scale);
+            vf_store(min + VF_LANES * v, q[v].min);
+            vf_store(iscale + VF_LANES * v, q[v].iscale);
+            vf_store(base + VF_LANES * v, q[v].base);
         }
         for (int k = 0; k < blocks; k++, i += WEIGHTED_LENGTH, y += bytes) {
             store_f16(y, scale[k]);

@@ -70,7 +70,7 @@ LANE vb iq4_codes(const float *x, float id) {
     for (int k = 0; k < 4; k++) {
         q[k] = iq4_index(iq4_code_of(vf_mul(vf_set(id), vf_load(x + 8 * k))));
     }
-    return vb_of_codes(q[0], q[1], q[2], q[3]);
+    return vb_of_codes(q);
 }
 
 /* ---- the elements of a group over the trials ------------------------------------------------- */

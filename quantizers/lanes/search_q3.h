@@ -15,7 +15,7 @@ enum { Q3_GROUP = 16 };
 
 enum { Q3_BATCH = 8 }; /* vectors of groups that are swept in turns */
 
-/* Eight groups. The caller fills in x. */
+/* A vector of groups. The caller fills in x. */
 struct q3_lanes {
     vf x[Q3_GROUP], w[Q3_GROUP], wx[Q3_GROUP];
     vf l[Q3_GROUP];                  /* codes, signed */
@@ -24,7 +24,7 @@ struct q3_lanes {
     vm changed; /* in this sweep */
 };
 
-/* The first codes of eight groups, and the scale that suits them. */
+/* The first codes of a vector of groups, and the scale that suits them. */
 struct q3_first {
     vf largest, iscale, scale;
     vm none;    /* groups that count as zero */
@@ -137,67 +137,69 @@ LANE void q3_sweeps(struct q3_lanes *q, int count, float nmax) {
 
 /* ---- many groups ----------------------------------------------------------------------------- */
 
-enum { Q3_GROUPS = 128 };
+enum { Q3_GROUPS = 16 * VF_LANES };
 
-/* What Q3 finds in up to 128 groups of 16, one after the other. */
+/* What Q3 finds in up to Q3_GROUPS groups of 16, one after the other. */
 struct q3_result {
     float scale[Q3_GROUPS];
     float iscale[Q3_GROUPS]; /* of the first codes, nearest(iscale * x, -nmax, nmax - 1) */
     int slot[Q3_GROUPS];     /* where the codes after sweeps are, -1: not swept */
-    float codes[Q3_GROUPS / 8][16][8]; /* of slot 8v + lane: codes[v][i][lane] */
+    float codes[Q3_GROUPS / VF_LANES][16]
+               [VF_LANES]; /* of slot v * VF_LANES + lane: codes[v][i][lane] */
 };
 
 /* Sweeps the groups whose numbers are given, up to Q3_BATCH vectors of them. */
 LANE void q3_sweep_groups(struct q3_result *r, const float *x, const int *group, int count,
                           int first_slot, float nmax) {
     struct q3_lanes q[Q3_BATCH];
-    int vectors = (count + 7) / 8;
+    int vectors = (count + VF_LANES - 1) / VF_LANES;
     for (int v = 0; v < vectors; v++) {
-        const float *rows[8];
-        for (int lane = 0; lane < 8; lane++) {
-            int k = 8 * v + lane;
+        const float *rows[VF_LANES];
+        for (int lane = 0; lane < VF_LANES; lane++) {
+            int k = VF_LANES * v + lane;
             rows[lane] = x + Q3_GROUP * group[k < count ? k : 0];
         }
-        vf_load_columns(q[v].x, rows);
-        for (int lane = 0; lane < 8; lane++) {
-            rows[lane] += 8;
+        for (int i = 0; i < Q3_GROUP; i += VF_LANES) {
+            vf_load_columns(q[v].x + i, rows);
+            for (int lane = 0; lane < VF_LANES; lane++) {
+                rows[lane] += VF_LANES;
+            }
         }
-        vf_load_columns(q[v].x + 8, rows);
     }
     q3_sweeps(q, vectors, nmax);
     for (int v = 0; v < vectors; v++) {
-        float scale[8];
+        float scale[VF_LANES];
         vf_store(scale, q3_scale(q[v].sumlx, q[v].suml2));
         for (int i = 0; i < Q3_GROUP; i++) {
-            vf_store(r->codes[first_slot / 8 + v][i], q[v].l[i]);
+            vf_store(r->codes[first_slot / VF_LANES + v][i], q[v].l[i]);
         }
-        for (int lane = 0; lane < 8 && 8 * v + lane < count; lane++) {
-            int g = group[8 * v + lane];
+        for (int lane = 0; lane < VF_LANES && VF_LANES * v + lane < count; lane++) {
+            int g = group[VF_LANES * v + lane];
             r->scale[g] = scale[lane];
-            r->slot[g] = first_slot + 8 * v + lane;
+            r->slot[g] = first_slot + VF_LANES * v + lane;
         }
     }
 }
 
-/* groups: a multiple of 8. */
+/* groups: a multiple of 16. */
 LANE void q3_search(struct q3_result *r, const float *x, int groups, float nmax) {
     int group[Q3_GROUPS];
     int count = 0;
-    for (int g = 0; g < groups; g += 8) {
+    for (int g = 0; g < groups; g += VF_LANES) {
         vf v[Q3_GROUP];
-        load_groups(v, x + Q3_GROUP * g, Q3_GROUP, 8, Q3_GROUP);
+        load_groups(v, x + Q3_GROUP * g, Q3_GROUP, VF_LANES, Q3_GROUP);
         struct q3_first f = q3_start(v, nmax);
         vf_store(r->scale + g, f.scale);
         vf_store(r->iscale + g, f.iscale);
         unsigned settled = vm_bits(f.settled);
-        for (int lane = 0; lane < 8; lane++) {
+        for (int lane = 0; lane < VF_LANES; lane++) {
             r->slot[g + lane] = -1;
             group[count] = g + lane;
             count += !(settled >> lane & 1);
         }
     }
-    for (int first = 0; first < count; first += 8 * Q3_BATCH) {
-        int here = count - first < 8 * Q3_BATCH ? count - first : 8 * Q3_BATCH;
+    for (int first = 0; first < count; first += VF_LANES * Q3_BATCH) {
+        int here = count - first < VF_LANES * Q3_BATCH ? count - first : VF_LANES * Q3_BATCH;
         q3_sweep_groups(r, x, group + first, here, first, nmax);
     }
 }

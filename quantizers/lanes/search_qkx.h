@@ -1,6 +1,6 @@
 /*
- * QKX, the search for a scale and a minimum (ref/search.h), for eight groups at a time, one a lane.
- * Private to quantizers/.
+ * QKX, the search for a scale and a minimum (ref/search.h), for as many groups at a time as there
+ * are lanes. Private to quantizers/.
  *
  * Each lane goes through the additions of uqff_search_qkx in their order; nothing is summed across
  * lanes. Two vectors of groups run through each loop side by side, which hides the latency of their
@@ -12,7 +12,7 @@
 #include "lanes/round.h"
 #include "ref/search.h"
 
-/* Eight groups. The caller fills in x and w. */
+/* A vector of groups. The caller fills in x and w. */
 struct qkx_lanes {
     vf x[UQFF_GROUP_MAX]; /* element i of each group */
     vf w[UQFF_GROUP_MAX]; /* its weight */

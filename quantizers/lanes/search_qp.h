@@ -1,6 +1,6 @@
 /*
  * QP, the search for one step of positive values (ref/search.h), for the scales and the minima of
- * eight super-blocks at a time: a super-block is a lane. Private to quantizers/.
+ * some super-blocks at a time: each is a lane. Private to quantizers/.
  */
 #ifndef UQFF_LANES_SEARCH_QP_H
 #define UQFF_LANES_SEARCH_QP_H

@@ -1,6 +1,6 @@
 /*
- * QX, the search for the scale of a symmetric group (ref/search.h), for eight groups at a time, one
- * a lane. Private to quantizers/.
+ * QX, the search for the scale of a symmetric group (ref/search.h), for as many groups at a
+ * time as there are lanes. Private to quantizers/.
  *
  * Trials do not depend on each other's outcome, so two of them share each load, and the processor
  * begins the next two while the last divisions are under way.
@@ -13,7 +13,7 @@
 
 enum { QX_TRIALS = 18 };
 
-/* Eight groups. The caller fills in x and w. */
+/* A vector of groups. The caller fills in x and w. */
 struct qx_lanes {
     vf x[UQFF_GROUP_MAX];  /* element i of each group */
     vf w[UQFF_GROUP_MAX];  /* its weight */

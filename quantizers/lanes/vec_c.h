@@ -13,6 +13,8 @@
 #define LANE static inline
 #define LEVEL(name) uqff_lanes_c_##name
 
+#define VF_LANES 8
+
 typedef struct {
     float v[8];
 } vf;
@@ -38,6 +40,12 @@ typedef struct {
 
 LANE vf vf_load(const float *p) {
     EACH(vf, p[i]);
+}
+
+/* The first n of them, n being 8 where there are eight lanes. */
+LANE vf vf_load_first(const float *p, int n) {
+    (void)n;
+    return vf_load(p);
 }
 
 LANE void vf_store(float *p, vf v) {
@@ -217,13 +225,10 @@ LANE vf vf_turned(float a, float turn, vi m) {
     EACH(vf, bits_float(float_bits(a) ^ (float_bits(turn) & (uint32_t)m.v[i])));
 }
 
-LANE vb vb_of_codes(vi a, vi b, vi c, vi d) {
+LANE vb vb_of_codes(const vi q[4]) {
     vb result;
-    for (int i = 0; i < 8; i++) {
-        result.v[i] = (unsigned char)a.v[i];
-        result.v[i + 8] = (unsigned char)b.v[i];
-        result.v[i + 16] = (unsigned char)c.v[i];
-        result.v[i + 24] = (unsigned char)d.v[i];
+    for (int i = 0; i < 32; i++) {
+        result.v[i] = (unsigned char)q[i / 8].v[i % 8];
     }
     return result;
 }

@@ -1,6 +1,7 @@
 /*
  * Eight numbers in an AVX2 register: what the searches in lanes/ are written over. arm/vec.h and
- * lanes/vec_c.h have the same functions. Private to quantizers/.
+ * lanes/vec_c.h have the same functions, and vec512.h has them for VF_LANES = 16. Private to
+ * quantizers/.
  *
  *   vf   8 floats        vi   8 int32        vm   8 lanes, each all ones or all zeros
  *   vb   32 bytes, see unpack.h
@@ -13,6 +14,8 @@
 
 #include "x86/unpack.h"
 
+#define VF_LANES 8
+
 typedef __m256 vf;
 typedef __m256i vi;
 typedef __m256 vm;
@@ -21,6 +24,12 @@ typedef __m256 vm;
 
 LANE vf vf_load(const float *p) {
     return _mm256_loadu_ps(p);
+}
+
+/* The first n of them, n being 8 where there are eight lanes. */
+LANE vf vf_load_first(const float *p, int n) {
+    (void)n;
+    return vf_load(p);
 }
 
 LANE void vf_store(float *p, vf v) {
@@ -217,8 +226,9 @@ LANE vf vf_turned(float a, float turn, vi m) {
 }
 
 /* Codes 0..255 of 32 lanes as bytes in order. */
-LANE vb vb_of_codes(vi a, vi b, vi c, vi d) {
-    return in_order(_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));
+LANE vb vb_of_codes(const vi q[4]) {
+    return in_order(
+        _mm256_packus_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3])));
 }
 
 /* The largest lane; no lane is NaN. */
