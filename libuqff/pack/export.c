@@ -2,7 +2,9 @@
 
 #include <limits.h>
 #include <string.h>
+#include <strings.h>
 
+#include "pack/gguf.h"
 #include "pack/recipe.h"
 
 /* ---- what the model shows -------------------------------------------------------------------- */
@@ -27,19 +29,23 @@ static uint32_t common_type(const struct uqff_model *model) {
     return best;
 }
 
+/* What llama.cpp calls the recipe that a GGUF says it was made by; NULL when it does not say. */
+static const struct file_type *file_type_of(const struct uqff_gguf *gguf) {
+    uint64_t id = 0;
+    bool found = false;
+    return gguf != NULL &&
+                   uqff_gguf_get_u64(gguf, "general.file_type", INT_MAX, &found, &id, NULL) ==
+                       UQFF_OK &&
+                   found
+               ? uqff_file_type_by_id((int)id)
+               : NULL;
+}
+
 /* A GGUF tells what recipe it was made by; anything else is called after its type. */
 static void describe_source(const struct uqff_model *model, uint32_t common, const char **name,
                             const char **recipe) {
     static _Thread_local char lower[32];
-    const struct uqff_gguf *gguf = uqff_model_gguf(model);
-    const struct file_type *row = NULL;
-    uint64_t id = 0;
-    bool found = false;
-    if (gguf != NULL &&
-        uqff_gguf_get_u64(gguf, "general.file_type", INT_MAX, &found, &id, NULL) == UQFF_OK &&
-        found) {
-        row = uqff_file_type_by_id((int)id);
-    }
+    const struct file_type *row = file_type_of(uqff_model_gguf(model));
     if (row == NULL || strlen(row->name) >= sizeof lower) {
         *recipe = "";
         *name = uqff_type_label(common);
@@ -71,6 +77,24 @@ void uqff_export_describe(const struct uqff_model *model, const char **name, con
         describe_source(model, common, name, recipe);
     }
     *type = common;
+}
+
+/* UQFF files of other programs name no recipe. One that was a GGUF before carries that file's keys:
+ * they tell, unless the name shows that it was quantized since. */
+static enum uqff_code find_carried_recipe(const struct uqff_model *model, struct pack_given *given,
+                                          struct uqff_error *err) {
+    struct uqff_gguf *carried = NULL;
+    if (uqff_model_kind(model) != UQFF_MODEL_UQFF || given->recipe == NULL ||
+        given->recipe[0] != '\0') {
+        return UQFF_OK;
+    }
+    enum uqff_code code = uqff_gguf_open_carried(model, &carried, err);
+    const struct file_type *row = code == UQFF_OK ? file_type_of(carried) : NULL;
+    if (row != NULL && strcasecmp(row->name, given->name) == 0) {
+        given->recipe = row->name;
+    }
+    uqff_gguf_close(carried);
+    return code;
 }
 
 /* ---- mistral.rs ------------------------------------------------------------------------------ */
@@ -141,8 +165,10 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *o
         return uqff_fail_memory(err);
     }
     given.types = types;
-    enum uqff_code code =
-        format != UQFF_PACK_GGUF ? take_metadata(model, arena, &pack, err) : UQFF_OK;
+    enum uqff_code code = find_carried_recipe(model, &given, err);
+    if (code == UQFF_OK && format != UQFF_PACK_GGUF) {
+        code = take_metadata(model, arena, &pack, err);
+    }
     struct uqff_pack_plan *plan = NULL;
     if (code == UQFF_OK) {
         code = uqff_pack_plan_make(model, &pack, &given, &plan, err);

@@ -107,6 +107,10 @@ struct gguf_plan {
     size_t output_count;         /* of those begun */
 };
 
+/* The keys that a model which was a GGUF before carries along; NULL when it has none. */
+enum uqff_code uqff_gguf_open_carried(const struct uqff_model *model, struct uqff_gguf **out,
+                                      struct uqff_error *err);
+
 /* plan->gguf, from quants and types: entries, layouts, files. */
 enum uqff_code uqff_gguf_plan(struct uqff_pack_plan *plan, struct uqff_error *err);
 void uqff_gguf_plan_free(struct gguf_plan *gguf);

@@ -85,17 +85,12 @@ static enum uqff_code fail_unknown(struct uqff_pack_plan *plan, struct uqff_erro
                      names);
 }
 
-/* Metadata that came along from a GGUF describe the model still, unless its configuration speaks of
- * another architecture. */
-static enum uqff_code open_carried(struct uqff_pack_plan *plan, struct uqff_error *err) {
+enum uqff_code uqff_gguf_open_carried(const struct uqff_model *model, struct uqff_gguf **out,
+                                      struct uqff_error *err) {
     static const char name[] = "gguf-metadata.bin";
-    const struct uqff_model *model = plan->model;
-    const struct uqff_arch *arch = uqff_model_arch(model);
-    struct gguf_plan *gguf = plan->gguf;
-    struct uqff_gguf_string found_name;
-    bool found = false;
     char *bytes = NULL;
     size_t size = 0, i = 0;
+    *out = NULL;
     while (i < uqff_model_asset_count(model) &&
            strcmp(uqff_model_asset_path(model, i), name) != 0) {
         i++;
@@ -105,21 +100,34 @@ static enum uqff_code open_carried(struct uqff_pack_plan *plan, struct uqff_erro
     }
     enum uqff_code code = uqff_model_read_asset(model, i, &bytes, &size, err);
     if (code == UQFF_OK) {
-        code = uqff_gguf_open_keys(bytes, size, name, &gguf->carried, err);
+        code = uqff_gguf_open_keys(bytes, size, name, out, err);
     }
     uqff_free(bytes);
-    if (code == UQFF_OK) {
+    return code;
+}
+
+/* Metadata that came along from a GGUF describe the model still, unless its configuration speaks of
+ * another architecture. */
+static enum uqff_code open_carried(struct uqff_pack_plan *plan, struct uqff_error *err) {
+    const struct uqff_model *model = plan->model;
+    const struct uqff_arch *arch = uqff_model_arch(model);
+    struct gguf_plan *gguf = plan->gguf;
+    struct uqff_gguf_string found_name;
+    bool found = false;
+    enum uqff_code code = uqff_gguf_open_carried(model, &gguf->carried, err);
+    if (code == UQFF_OK && gguf->carried != NULL) {
         code =
             uqff_gguf_get_string(gguf->carried, "general.architecture", &found, &found_name, err);
     }
-    if (code != UQFF_OK) {
+    if (code != UQFF_OK || gguf->carried == NULL) {
         return code;
     }
     if (arch != NULL && (!found || found_name.length != strlen(arch->gguf_name) ||
                          memcmp(found_name.bytes, arch->gguf_name, found_name.length) != 0)) {
         uqff_warn(plan->options.warner,
-                  "%s: %s is about another architecture than config.json and is passed over",
-                  uqff_model_path(model), name);
+                  "%s: gguf-metadata.bin is about another architecture than config.json and is "
+                  "passed over",
+                  uqff_model_path(model));
         return UQFF_OK;
     }
     gguf->source = gguf->carried;
