@@ -33,24 +33,81 @@ static uint64_t rotated_row(const struct tensor *t, uint64_t rows, uint64_t row)
     return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
-/* The permuted unit is a row, or for a bias an element. */
-static enum uqff_code read_rotated(const struct tensor *t, uint64_t offset, unsigned char *out,
-                                   size_t n, struct uqff_error *err) {
-    uint64_t units = t->info.rank < 2 ? t->columns : t->rows;
-    uint64_t unit = t->info.bytes / units;
-    while (n > 0) {
-        uint64_t row = offset / unit, within = offset % unit;
-        size_t take = (size_t)least(n, unit - within);
-        uint64_t from = t->offset + rotated_row(t, units, row) * unit + within;
-        enum uqff_code code = uqff_source_read(t->source, from, out, take, err);
+/* What can be said of a tensor whose rows lie in that order. The permuted unit is a row, or for a
+ * bias an element. */
+struct rotated {
+    const struct tensor *t;
+    uint64_t units, per_head, unit; /* all of them, those of a head, bytes of one */
+};
+
+/* Units [first, first + count) of one head, which are all of it or lie in one of its halves. Their
+ * stored places are next to each other but for what the other half has in between; everything up to
+ * the last is read, some units at a time, and what belongs here is kept. */
+static enum uqff_code gather_units(const struct rotated *r, uint64_t first, uint64_t count,
+                                   unsigned char *scratch, size_t room, unsigned char *out,
+                                   struct uqff_error *err) {
+    uint64_t head = first - first % r->per_head, half = r->per_head / 2;
+    bool all = count == r->per_head;
+    uint64_t stored = all ? head : rotated_row(r->t, r->units, first);
+    uint64_t end = all ? head + count : rotated_row(r->t, r->units, first + count - 1) + 1;
+    while (stored < end) {
+        uint64_t n = least(end - stored, room / r->unit);
+        enum uqff_code code = uqff_source_read(r->t->source, r->t->offset + stored * r->unit,
+                                               scratch, (size_t)(n * r->unit), err);
         if (code != UQFF_OK) {
             return code;
+        }
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t in_head = stored + i - head;
+            uint64_t to = head + in_head / 2 + in_head % 2 * half;
+            if (to >= first && to < first + count) {
+                memcpy(out + (to - first) * r->unit, scratch + i * r->unit, (size_t)r->unit);
+            }
+        }
+        stored += n;
+    }
+    return UQFF_OK;
+}
+
+/* How many units from `first` on, of `left`, gather_units takes at once. */
+static uint64_t gathered(const struct rotated *r, uint64_t first, uint64_t left) {
+    uint64_t in_head = first % r->per_head, half = r->per_head / 2;
+    if (in_head == 0 && left >= r->per_head) {
+        return r->per_head;
+    }
+    return least(left, in_head < half ? half - in_head : r->per_head - in_head);
+}
+
+static enum uqff_code read_rotated(const struct tensor *t, uint64_t offset, unsigned char *out,
+                                   size_t n, struct uqff_error *err) {
+    /* Small enough for the heap: a larger block would be mapped, and touched, anew every time. */
+    enum { ROOM = 64 << 10 };
+    struct rotated r = {.t = t, .units = t->info.rank < 2 ? t->columns : t->rows};
+    r.per_head = r.units / t->heads;
+    r.unit = t->info.bytes / r.units;
+    unsigned char *scratch = NULL;
+    enum uqff_code code = UQFF_OK;
+    if (n >= 4 * r.unit && r.unit <= ROOM / 2 && (scratch = uqff_alloc(ROOM)) == NULL) {
+        return uqff_fail_memory(err);
+    }
+    while (n > 0 && code == UQFF_OK) {
+        uint64_t row = offset / r.unit, within = offset % r.unit;
+        size_t take = (size_t)least(n, r.unit - within);
+        uint64_t whole = within == 0 && scratch != NULL ? n / r.unit : 0;
+        if (whole > 1) {
+            uint64_t count = gathered(&r, row, whole);
+            take = (size_t)(count * r.unit);
+            code = gather_units(&r, row, count, scratch, ROOM, out, err);
+        } else {
+            uint64_t from = t->offset + rotated_row(t, r.units, row) * r.unit + within;
+            code = uqff_source_read(t->source, from, out, take, err);
         }
         offset += take;
         out += take;
         n -= take;
     }
-    return UQFF_OK;
+    uqff_free(scratch);
+    return code;
 }
 
 /* One block of 32: ggml keeps the scale's exponent before the nibbles and puts element j beside

@@ -98,7 +98,8 @@ static bool copy_of(const struct uqff_pack_plan *plan, size_t variant,
         return copy_tensor_of(plan, uqff_gguf_module_tensor(plan->model, entry->index), out);
     }
     return plan->given && module->gguf_heads == 0 &&
-           uqff_run_whole_tensor(plan->model, entry->index, module->type, out);
+           uqff_run_whole_tensor(plan->model, entry->index, module->type, out) &&
+           out->source != NULL;
 }
 
 static enum uqff_code attach_entry(struct gguf_run *run, size_t variant, size_t index,

@@ -37,11 +37,11 @@ void uqff_run_tensors_free(struct run_tensors *tensors);
 
 struct run_whole {
     size_t tensor;
-    struct uqff_source *source;
+    struct uqff_source *source; /* NULL: its bytes are put together while they are read */
     uint64_t offset, bytes;
 };
-/* Whether a module is one tensor of the source, in its own order and of that type, in one range,
- * and may be moved unseen. */
+/* Whether a module is one tensor of the source, in its own order and of that type, and may be moved
+ * unseen. */
 bool uqff_run_whole_tensor(const struct uqff_model *model, size_t module, uint32_t type,
                            struct run_whole *out);
 

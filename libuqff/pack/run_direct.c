@@ -34,8 +34,10 @@ bool uqff_run_whole_tensor(const struct uqff_model *model, size_t index, uint32_
     }
     const struct uqff_tensor *tensor = uqff_model_tensor(model, out->tensor);
     out->bytes = tensor->bytes;
-    return tensor->elements == module->rows * module->columns &&
-           uqff_model_tensor_range(model, out->tensor, &out->source, &out->offset);
+    if (!uqff_model_tensor_range(model, out->tensor, &out->source, &out->offset)) {
+        out->source = NULL;
+    }
+    return tensor->type == type && tensor->elements == module->rows * module->columns;
 }
 
 enum uqff_code uqff_run_direct_add(struct run_direct *direct, size_t entry,
@@ -56,15 +58,17 @@ static enum uqff_code report(struct direct_run *run, uint64_t n, unsigned thread
                        : UQFF_OK;
 }
 
-static enum uqff_code move_hashing(struct direct_run *run, const struct run_direct_item *item,
-                                   unsigned thread, struct uqff_error *err) {
+static enum uqff_code move_by_reading(struct direct_run *run, const struct run_direct_item *item,
+                                      unsigned thread, struct uqff_error *err) {
     enum { PIECE = 256 << 10 };
     const struct run_whole *whole = &item->whole;
     unsigned char *bytes = uqff_alloc(PIECE);
     enum uqff_code code = bytes == NULL ? uqff_fail_memory(err) : UQFF_OK;
     for (uint64_t done = 0; done < whole->bytes && code == UQFF_OK;) {
         size_t n = whole->bytes - done < PIECE ? (size_t)(whole->bytes - done) : PIECE;
-        code = uqff_source_read(whole->source, whole->offset + done, bytes, n, err);
+        code = whole->source != NULL
+                   ? uqff_source_read(whole->source, whole->offset + done, bytes, n, err)
+                   : uqff_model_read(run->job->model, whole->tensor, done, bytes, n, err);
         if (code == UQFF_OK) {
             code = uqff_container_writer_append(run->writer, item->entry, bytes, n, err);
         }
@@ -74,7 +78,7 @@ static enum uqff_code move_hashing(struct direct_run *run, const struct run_dire
         }
     }
     uqff_free(bytes);
-    if (code == UQFF_OK) {
+    if (code == UQFF_OK && run->hashes) {
         code = uqff_container_writer_digest(run->writer, item->entry,
                                             &run->job->digests[whole->tensor], err);
     }
@@ -84,8 +88,8 @@ static enum uqff_code move_hashing(struct direct_run *run, const struct run_dire
 static enum uqff_code move(void *context, size_t i, unsigned thread, struct uqff_error *err) {
     struct direct_run *run = context;
     const struct run_direct_item *item = &run->direct->items[i];
-    if (run->hashes) {
-        return move_hashing(run, item, thread, err);
+    if (run->hashes || item->whole.source == NULL) {
+        return move_by_reading(run, item, thread, err);
     }
     enum uqff_code code = uqff_container_writer_copy(run->writer, item->entry, item->whole.source,
                                                      item->whole.offset, NULL, err);
