@@ -41,6 +41,18 @@ enum uqff_code uqff_imatrix_add_sums(struct uqff_imatrix *imatrix, float **count
     return UQFF_OK;
 }
 
+enum uqff_code uqff_imatrix_add_dataset(struct uqff_imatrix *imatrix, const char *name,
+                                        struct uqff_error *err) {
+    void *items = imatrix->datasets;
+    enum uqff_code code = uqff_grow(&items, &imatrix->dataset_capacity, imatrix->dataset_count + 1,
+                                    sizeof *imatrix->datasets, err);
+    imatrix->datasets = items;
+    if (code == UQFF_OK) {
+        imatrix->datasets[imatrix->dataset_count++] = name;
+    }
+    return code;
+}
+
 enum uqff_code uqff_imatrix_floats(struct uqff_source *source, uint64_t offset, float *out,
                                    size_t n, struct uqff_error *err) {
     unsigned char bytes[8192];
@@ -155,7 +167,6 @@ enum uqff_code uqff_imatrix_open(const char *path, struct uqff_imatrix **out,
     if (imatrix == NULL) {
         return uqff_fail_memory(err);
     }
-    imatrix->dataset = "";
     enum uqff_code code = uqff_source_open(path, &source, err);
     code = code != UQFF_OK ? code : read_form(imatrix, source, err);
     code = code != UQFF_OK ? code : check(imatrix, uqff_source_name(source), err);
@@ -175,6 +186,7 @@ void uqff_imatrix_close(struct uqff_imatrix *imatrix) {
     }
     uqff_arena_free(&imatrix->arena);
     uqff_free(imatrix->entries);
+    uqff_free(imatrix->datasets);
     uqff_free(imatrix);
 }
 
@@ -241,7 +253,15 @@ const struct uqff_imatrix_entry *uqff_imatrix_find(const struct uqff_imatrix *im
 }
 
 const char *uqff_imatrix_dataset(const struct uqff_imatrix *imatrix) {
-    return imatrix->dataset;
+    return imatrix->dataset_count > 0 ? imatrix->datasets[0] : "";
+}
+
+size_t uqff_imatrix_dataset_count(const struct uqff_imatrix *imatrix) {
+    return imatrix->dataset_count;
+}
+
+const char *uqff_imatrix_dataset_at(const struct uqff_imatrix *imatrix, size_t i) {
+    return imatrix->datasets[i];
 }
 
 uint64_t uqff_imatrix_chunks(const struct uqff_imatrix *imatrix) {

@@ -8,7 +8,8 @@ struct uqff_imatrix {
     struct uqff_arena arena;
     struct uqff_imatrix_entry *entries; /* by name, once all are read */
     size_t count, capacity;
-    const char *dataset;
+    const char **datasets; /* in the arena */
+    size_t dataset_count, dataset_capacity;
     uint64_t chunks, chunk_size;
     struct uqff_digest digest;
 };
@@ -19,6 +20,9 @@ enum uqff_code uqff_imatrix_add(struct uqff_imatrix *imatrix, const char *name, 
 /* Gives the entry added last room for its sums, a copy of its values, and for its counts. */
 enum uqff_code uqff_imatrix_add_sums(struct uqff_imatrix *imatrix, float **counts,
                                      struct uqff_error *err);
+/* Notes the name of a text, which is in the arena. */
+enum uqff_code uqff_imatrix_add_dataset(struct uqff_imatrix *imatrix, const char *name,
+                                        struct uqff_error *err);
 /* Little-endian float32 from a source. */
 enum uqff_code uqff_imatrix_floats(struct uqff_source *source, uint64_t offset, float *out,
                                    size_t n, struct uqff_error *err);

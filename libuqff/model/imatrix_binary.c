@@ -156,10 +156,7 @@ static enum uqff_code read_dat_tail(struct uqff_imatrix *imatrix, struct cursor 
                          (long long)(int32_t)length, (unsigned long long)(c->size - c->at));
     }
     code = take_name(imatrix, c, length, "dataset's name", &dataset, err);
-    if (code == UQFF_OK) {
-        imatrix->dataset = dataset;
-    }
-    return code;
+    return code != UQFF_OK ? code : uqff_imatrix_add_dataset(imatrix, dataset, err);
 }
 
 enum uqff_code uqff_imatrix_read_dat(struct uqff_imatrix *imatrix, struct uqff_source *source,

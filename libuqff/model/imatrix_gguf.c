@@ -39,22 +39,23 @@ static enum uqff_code read_datasets(struct uqff_imatrix *imatrix, const struct u
                                     struct uqff_error *err) {
     static const char key[] = "imatrix.datasets";
     const struct uqff_gguf_value *value = uqff_gguf_find(file, key);
-    struct uqff_gguf_value first;
+    struct uqff_gguf_value item;
     if (value == NULL || value->kind != UQFF_GGUF_ARRAY ||
         value->as.array.kind != UQFF_GGUF_STRING) {
         return fail_key(file, key, "an array of strings", err);
     }
     struct uqff_gguf_iterator iterator = uqff_gguf_iterate(file, value);
-    if (!uqff_gguf_next(&iterator, &first)) {
-        return UQFF_OK;
+    enum uqff_code code = UQFF_OK;
+    while (code == UQFF_OK && uqff_gguf_next(&iterator, &item)) {
+        const struct uqff_gguf_string text = item.as.string;
+        if (memchr(text.bytes, 0, text.length) != NULL ||
+            !uqff_utf8_valid(text.bytes, text.length, NULL)) {
+            return fail_key(file, key, "names in UTF-8 without NUL", err);
+        }
+        char *name = uqff_arena_copy(&imatrix->arena, text.bytes, text.length);
+        code = name == NULL ? uqff_fail_memory(err) : uqff_imatrix_add_dataset(imatrix, name, err);
     }
-    struct uqff_gguf_string name = first.as.string;
-    if (memchr(name.bytes, 0, name.length) != NULL ||
-        !uqff_utf8_valid(name.bytes, name.length, NULL)) {
-        return fail_key(file, key, "names in UTF-8 without NUL", err);
-    }
-    imatrix->dataset = uqff_arena_copy(&imatrix->arena, name.bytes, name.length);
-    return imatrix->dataset == NULL ? uqff_fail_memory(err) : UQFF_OK;
+    return code;
 }
 
 static enum uqff_code read_count(const struct uqff_gguf *file, const char *key, uint64_t *out,
@@ -72,8 +73,12 @@ static enum uqff_code read_keys(struct uqff_imatrix *imatrix, const struct uqff_
     enum uqff_code code = read_type(file, err);
     code = code != UQFF_OK ? code : read_datasets(imatrix, file, err);
     code = code != UQFF_OK ? code : read_count(file, "imatrix.chunk_count", &imatrix->chunks, err);
-    return code != UQFF_OK ? code
-                           : read_count(file, "imatrix.chunk_size", &imatrix->chunk_size, err);
+    code =
+        code != UQFF_OK ? code : read_count(file, "imatrix.chunk_size", &imatrix->chunk_size, err);
+    if (code == UQFF_OK && imatrix->chunk_size == 0) {
+        return fail_key(file, "imatrix.chunk_size", "a number above 0", err);
+    }
+    return code;
 }
 
 /* ---- tensors --------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* A collection of importance: entries by name, merging, statistics. */
 #include "validation/importance.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "validation/math.h"
@@ -209,7 +210,8 @@ enum uqff_code uqff_importance_merge(struct uqff_importance *into,
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* The older form has averages times calls, of a chunk each. */
+/* The older form has averages times calls, a call being a chunk; mistral.rs's only averages, which
+ * count as one chunk. */
 static enum uqff_code take_entry(struct uqff_importance *importance,
                                  const struct uqff_imatrix_entry *from, double scale,
                                  struct uqff_error *err) {
@@ -245,7 +247,9 @@ enum uqff_code uqff_importance_open(const char *path, struct uqff_importance **o
     if (code == UQFF_OK) {
         importance->chunks = uqff_imatrix_chunks(imatrix);
         importance->chunk_size = chunk_size != 0 ? chunk_size : UQFF_USUAL_CHUNK;
-        code = uqff_importance_dataset(importance, uqff_imatrix_dataset(imatrix), err);
+    }
+    for (size_t i = 0; i < uqff_imatrix_dataset_count(imatrix) && code == UQFF_OK; i++) {
+        code = uqff_importance_dataset(importance, uqff_imatrix_dataset_at(imatrix, i), err);
     }
     uqff_imatrix_close(imatrix);
     if (code != UQFF_OK) {
@@ -336,5 +340,5 @@ void uqff_importance_stats(const struct uqff_importance *importance, size_t i,
     }
     out->z_density = (double)outliers / (double)n;
     const struct importance_entry *before = layer_before(importance, entry);
-    out->cosine = before != NULL ? cosine_of(entry, before) : 0;
+    out->cosine = before != NULL ? cosine_of(entry, before) : (double)NAN;
 }

@@ -5,17 +5,27 @@
 #include "validation/importance.h"
 #include "validation/measure.h"
 
+/* Where a module's sums are; NULL: it is not collected. They stay where they are when entries are
+ * added, the entries themselves do not. */
+struct place {
+    const char *module;
+    double *sums, *counts;
+};
+
+/* The modules seen last: an expert's three matrices come by in turn, expert after expert. */
+enum { PLACES = 4 };
+
 struct collecting {
     struct uqff_importance *importance;
     struct uqff_transformer *transformer;
     const struct uqff_model *model;
     bool process_output;
+    unsigned threads;
     /* What went wrong in the observer, which cannot fail itself. */
     enum uqff_code code;
     struct uqff_error *err;
-    /* The module that was seen last: experts come one after another. */
-    const char *module;
-    struct importance_entry *entry;
+    struct place places[PLACES];
+    size_t next_place;
 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -48,49 +58,94 @@ static bool is_wanted(const struct collecting *c, const char *name) {
     return strncmp(name, "blk.", 4) == 0 || c->process_output;
 }
 
-/* Finds the entry of a module, or leaves c->entry NULL when it is not collected. */
-static enum uqff_code find_entry(struct collecting *c, const char *module, size_t columns) {
+/* Finds where a module's inputs are summed, or makes that place. */
+static const struct place *find_place(struct collecting *c, const char *module, size_t columns) {
+    for (size_t i = 0; i < PLACES; i++) {
+        if (c->places[i].module == module) {
+            return &c->places[i];
+        }
+    }
     uint64_t matrices = 1;
     bool with_ending = false;
     const char *name = find_gguf_name(c->model, module, &matrices, &with_ending);
-    c->module = module;
-    c->entry = NULL;
-    if (name == NULL || !is_wanted(c, name)) {
-        return UQFF_OK;
-    }
-    struct uqff_buffer full = {0};
-    uqff_buffer_printf(&full, "%s%s", name, with_ending ? "" : ".weight");
-    enum uqff_code code = full.failed
-                              ? uqff_fail_memory(c->err)
+    struct place *place = &c->places[c->next_place];
+    *place = (struct place){NULL, NULL, NULL};
+    if (name != NULL && is_wanted(c, name)) {
+        struct importance_entry *entry = NULL;
+        struct uqff_buffer full = {0};
+        uqff_buffer_printf(&full, "%s%s", name, with_ending ? "" : ".weight");
+        c->code = full.failed ? uqff_fail_memory(c->err)
                               : uqff_importance_entry(c->importance, full.data, (size_t)matrices,
-                                                      columns, &c->entry, c->err);
-    uqff_buffer_free(&full);
-    return code;
+                                                      columns, &entry, c->err);
+        uqff_buffer_free(&full);
+        if (c->code != UQFF_OK) {
+            return NULL;
+        }
+        place->sums = entry->sums;
+        place->counts = entry->counts;
+    }
+    place->module = module;
+    c->next_place = (c->next_place + 1) % PLACES;
+    return place;
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
+/* Columns that are summed together: few enough for their sums to stay in the nearest cache. */
+enum { STRIPE = 64 };
+
+struct stripes {
+    const float *rows;
+    size_t row_count, columns;
+    double *sums;
+};
+
+/* Every column is summed by one thread, from the first row to the last: how many threads there are
+ * changes no sum. A square of a float32 is exact in a double. */
+static enum uqff_code sum_stripe(void *context, size_t i, unsigned thread, struct uqff_error *err) {
+    const struct stripes *s = context;
+    const size_t first = i * STRIPE;
+    const size_t count = s->columns - first < STRIPE ? s->columns - first : STRIPE;
+    const float *row = s->rows + first;
+    double sums[STRIPE] = {0};
+    (void)thread, (void)err;
+    memcpy(sums, s->sums + first, count * sizeof *sums);
+    if (count == STRIPE) {
+        for (size_t r = 0; r < s->row_count; r++, row += s->columns) {
+            /* A number of rounds that the compiler knows, for it to use vectors. */
+            for (size_t k = 0; k < STRIPE; k++) {
+                sums[k] += (double)row[k] * (double)row[k];
+            }
+        }
+    } else {
+        for (size_t r = 0; r < s->row_count; r++, row += s->columns) {
+            for (size_t k = 0; k < count; k++) {
+                sums[k] += (double)row[k] * (double)row[k];
+            }
+        }
+    }
+    memcpy(s->sums + first, sums, count * sizeof *sums);
+    return UQFF_OK;
+}
+
+/* Fewer values than these are summed before a second thread has begun. */
+enum { VALUES_WORTH_THREADS = 65536 };
+
+/* NaN and infinity are not looked for: the product that this is the input of refuses them, and
+ * names the module and the token. */
 static void see_input(void *context, const char *module, int64_t expert, const float *rows,
                       size_t row_count, size_t columns) {
     struct collecting *c = context;
-    if (c->code != UQFF_OK) {
+    const struct place *place = c->code == UQFF_OK ? find_place(c, module, columns) : NULL;
+    if (place == NULL || place->sums == NULL) {
         return;
     }
-    if (c->module != module) {
-        c->code = find_entry(c, module, columns);
-    }
-    if (c->code != UQFF_OK || c->entry == NULL) {
-        return;
-    }
-    size_t matrix = expert < 0 ? 0 : (size_t)expert;
-    double *sums = c->entry->sums + matrix * columns;
-    for (size_t r = 0; r < row_count; r++, rows += columns) {
-        for (size_t k = 0; k < columns; k++) {
-            double value = (double)rows[k];
-            sums[k] += value * value;
-        }
-    }
-    c->entry->counts[matrix] += (double)row_count;
+    const size_t matrix = expert < 0 ? 0 : (size_t)expert;
+    struct stripes stripes = {rows, row_count, columns, place->sums + matrix * columns};
+    const unsigned threads = row_count * columns < VALUES_WORTH_THREADS ? 1 : c->threads;
+    c->code =
+        uqff_parallel_for((columns + STRIPE - 1) / STRIPE, threads, sum_stripe, &stripes, c->err);
+    place->counts[matrix] += (double)row_count;
 }
 
 /* Logits are not looked at; asking for them brings the head's input by. */
@@ -139,7 +194,10 @@ enum uqff_code uqff_importance_collect(const struct uqff_model *model, const uin
     const struct uqff_collect_options *asked = options != NULL ? options : &defaults;
     const struct uqff_measure_options cut = {.context = asked->context, .chunks = asked->chunks};
     const struct uqff_transformer_options how = {.threads = asked->threads};
-    struct collecting c = {.model = model, .process_output = asked->process_output, .err = err};
+    struct collecting c = {.model = model,
+                           .process_output = asked->process_output,
+                           .threads = asked->threads,
+                           .err = err};
     struct measure_plan plan;
     enum uqff_code code = uqff_measure_plan(&cut, token_count, 1, &plan, err);
     code = code != UQFF_OK ? code : uqff_transformer_open(model, &how, &c.transformer, err);

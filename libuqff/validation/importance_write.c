@@ -1,4 +1,5 @@
 /* Importance in llama.cpp's two forms. Entries are in order of name; numbers are float32. */
+#include <float.h>
 #include <string.h>
 
 #include "validation/importance.h"
@@ -10,7 +11,23 @@ static void store_float(unsigned char *out, double value) {
     uqff_store_le32(out, bits);
 }
 
+static enum uqff_code fail_large(const struct importance_entry *entry, size_t i,
+                                 struct uqff_error *err) {
+    return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
+                     "entry '%s': value %zu: found %g, more than a float32 can hold", entry->name,
+                     i, entry->sums[i]);
+}
+
+static enum uqff_code fail_chunks(const struct uqff_importance *importance,
+                                  struct uqff_error *err) {
+    return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
+                     "found %llu chunks, more than a file can hold",
+                     (unsigned long long)importance->chunks);
+}
+
 /* ---- GGUF: NAME.in_sum2 [columns, matrices], NAME.counts [1, matrices] ----------------------- */
+
+/* ggml writes no trailing dimension of 1. */
 
 static enum uqff_code set_keys(const struct uqff_importance *importance,
                                struct uqff_gguf_layout *layout, struct uqff_error *err) {
@@ -43,16 +60,18 @@ static enum uqff_code add_tensors(const struct uqff_importance *importance,
         const struct importance_entry *entry = &importance->entries[i];
         const uint64_t sums[2] = {entry->columns, entry->matrices},
                        counts[2] = {1, entry->matrices};
+        const unsigned rank = entry->matrices > 1 ? 2 : 1;
         struct uqff_buffer name = {0};
         uqff_buffer_printf(&name, "%s.in_sum2", entry->name);
-        code = name.failed ? uqff_fail_memory(err)
-                           : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, 2, sums, err);
+        code = name.failed
+                   ? uqff_fail_memory(err)
+                   : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, rank, sums, err);
         uqff_buffer_free(&name);
         uqff_buffer_printf(&name, "%s.counts", entry->name);
         if (code == UQFF_OK) {
             code = name.failed
                        ? uqff_fail_memory(err)
-                       : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, 2, counts, err);
+                       : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, rank, counts, err);
         }
         uqff_buffer_free(&name);
     }
@@ -78,11 +97,27 @@ static enum uqff_code write_floats(struct uqff_sink *sink, const struct uqff_ggu
     return code;
 }
 
+/* The one that readers assume where no key says another. */
+enum { IMATRIX_ALIGNMENT = 32 };
+
+static enum uqff_code check_gguf(const struct uqff_importance *importance, struct uqff_error *err) {
+    for (size_t i = 0; i < importance->count; i++) {
+        const struct importance_entry *entry = &importance->entries[i];
+        for (size_t k = 0; k < entry->matrices * entry->columns; k++) {
+            if (entry->sums[k] > (double)FLT_MAX) {
+                return fail_large(entry, k, err);
+            }
+        }
+    }
+    return importance->chunks <= UINT32_MAX ? UQFF_OK : fail_chunks(importance, err);
+}
+
 static enum uqff_code write_gguf(const struct uqff_importance *importance, struct uqff_sink *sink,
                                  struct uqff_error *err) {
     struct uqff_gguf_layout *layout = NULL;
     struct uqff_buffer header = {0};
-    enum uqff_code code = uqff_gguf_layout_new(0, &layout, err);
+    enum uqff_code code = check_gguf(importance, err);
+    code = code != UQFF_OK ? code : uqff_gguf_layout_new(IMATRIX_ALIGNMENT, &layout, err);
     code = code != UQFF_OK ? code : set_keys(importance, layout, err);
     code = code != UQFF_OK ? code : add_tensors(importance, layout, err);
     code = code != UQFF_OK ? code : uqff_gguf_layout_finish(layout, 0, 0, err);
@@ -113,38 +148,65 @@ static void append_u32(struct uqff_buffer *out, uint64_t value) {
     uqff_buffer_append(out, bytes, sizeof bytes);
 }
 
-/* Calls are chunks; an expert that was never chosen weighs 1 throughout. */
-static void append_entry(struct uqff_buffer *out, const struct importance_entry *entry,
-                         uint64_t chunk_size) {
-    size_t n = entry->matrices * entry->columns;
+/* Calls are chunks: as many as the rows of the busiest matrix fill. */
+static double calls_of(const struct importance_entry *entry, uint64_t chunk_size) {
     double most = 0;
     for (size_t m = 0; m < entry->matrices; m++) {
         most = entry->counts[m] > most ? entry->counts[m] : most;
     }
-    uint64_t tokens = (uint64_t)most, calls = tokens / chunk_size + (tokens % chunk_size != 0);
-    calls = calls == 0 ? 1 : calls;
+    if (most >= (double)INT32_MAX * (double)chunk_size) {
+        return (double)INT32_MAX + 1;
+    }
+    /* Below 2^63: chunk_size is a number of 32 bits. */
+    const uint64_t rows = (uint64_t)most;
+    const uint64_t calls = rows / chunk_size + (rows % chunk_size != 0);
+    return calls == 0 ? 1 : (double)calls;
+}
+
+/* An expert that was never chosen weighs 1 throughout. */
+static double dat_value(const struct importance_entry *entry, size_t i, double calls) {
+    const double count = entry->counts[i / entry->columns];
+    return (count > 0 ? entry->sums[i] / count : 1) * calls;
+}
+
+static void append_entry(struct uqff_buffer *out, const struct importance_entry *entry,
+                         uint64_t chunk_size) {
+    const size_t n = entry->matrices * entry->columns;
+    const double calls = calls_of(entry, chunk_size);
     append_u32(out, strlen(entry->name));
     uqff_buffer_append(out, entry->name, strlen(entry->name));
-    append_u32(out, calls);
+    append_u32(out, (uint64_t)calls);
     append_u32(out, n);
     for (size_t i = 0; i < n; i++) {
         unsigned char bytes[4];
-        double count = entry->counts[i / entry->columns];
-        store_float(bytes, (count > 0 ? entry->sums[i] / count : 1) * (double)calls);
+        store_float(bytes, dat_value(entry, i, calls));
         uqff_buffer_append(out, bytes, sizeof bytes);
     }
 }
 
-static enum uqff_code check_dat(const struct uqff_importance *importance, struct uqff_error *err) {
-    for (size_t i = 0; i < importance->count; i++) {
-        const struct importance_entry *entry = &importance->entries[i];
-        if (entry->matrices * entry->columns > INT32_MAX) {
-            return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
-                             "entry '%s': found %zu values, more than a .dat can hold", entry->name,
-                             entry->matrices * entry->columns);
+static enum uqff_code check_dat_entry(const struct importance_entry *entry, uint64_t chunk_size,
+                                      struct uqff_error *err) {
+    const size_t n = entry->matrices * entry->columns;
+    const double calls = calls_of(entry, chunk_size);
+    if (n > INT32_MAX || calls > INT32_MAX) {
+        return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
+                         "entry '%s': found %zu values of %.0f calls, more than a .dat can hold",
+                         entry->name, n, calls);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (dat_value(entry, i, calls) > (double)FLT_MAX) {
+            return fail_large(entry, i, err);
         }
     }
     return UQFF_OK;
+}
+
+static enum uqff_code check_dat(const struct uqff_importance *importance, struct uqff_error *err) {
+    enum uqff_code code = importance->chunks <= INT32_MAX ? UQFF_OK : fail_chunks(importance, err);
+    for (size_t i = 0; i < importance->count && code == UQFF_OK; i++) {
+        code = check_dat_entry(&importance->entries[i], importance->chunk_size, err);
+    }
+    return code;
 }
 
 static enum uqff_code write_dat(const struct uqff_importance *importance, struct uqff_sink *sink,

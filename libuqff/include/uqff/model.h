@@ -274,6 +274,9 @@ UQFF_API const struct uqff_imatrix_entry *uqff_imatrix_entry(const struct uqff_i
 UQFF_API const struct uqff_imatrix_entry *uqff_imatrix_find(const struct uqff_imatrix *imatrix,
                                                             const struct uqff_model_module *module);
 UQFF_API const char *uqff_imatrix_dataset(const struct uqff_imatrix *imatrix); /* "" if unknown */
+/* Of a merged file, the names of all its texts; uqff_imatrix_dataset is the first of them. */
+UQFF_API size_t uqff_imatrix_dataset_count(const struct uqff_imatrix *imatrix);
+UQFF_API const char *uqff_imatrix_dataset_at(const struct uqff_imatrix *imatrix, size_t i);
 UQFF_API uint64_t uqff_imatrix_chunks(const struct uqff_imatrix *imatrix);     /* 0 if unknown */
 UQFF_API uint64_t uqff_imatrix_chunk_size(const struct uqff_imatrix *imatrix); /* 0: not a GGUF */
 UQFF_API struct uqff_digest

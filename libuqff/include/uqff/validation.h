@@ -349,15 +349,29 @@ UQFF_API enum uqff_code uqff_sampler_choose(struct uqff_sampler *sampler, const 
                                             size_t count, uint32_t *token,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* ---- importance matrices ----------------------------------------------------------------------
- */
+/* ---- importance matrices --------------------------------------------------------------------- */
+
+/* What was collected so far: for each weight matrix, and each expert of a stack, the sums of the
+ * squares that its columns were multiplied with, and how many rows of activations they come from.
+ * One thread at a time may change it; any number may read it. */
+struct uqff_importance;
 
 struct uqff_collect_options {
-    size_t context, chunks;
-    unsigned threads;
+    size_t context;      /* tokens a chunk; 0: 512 */
+    size_t chunks;       /* at most; 0: all */
+    unsigned threads;    /* 0: all available; never changes a digit */
     bool process_output; /* also collect for the output head */
 };
-struct uqff_importance; /* what was collected so far: may be merged, written, shown */
+
+/* Runs a model over [token_count] tokens, chunk by chunk, every chunk from an empty context with
+ * its first token replaced by `bos` when `add_bos`, and sums up what llama-imatrix does: all
+ * positions, all matrices of the layers, routers included, of experts the rows that each was chosen
+ * for. Sums are in float64 and in the order of the text, whatever the number of threads. `dataset`
+ * names the text in the file; NULL or "" for none. Entries are named as in GGUF
+ * ("blk.0.attn_q.weight"). The result is freed with uqff_importance_free.
+ * UQFF_E_ARGUMENT for a text shorter than a chunk, UQFF_E_UNSUPPORTED for a model that cannot be
+ * run, UQFF_E_NONFINITE, with module and token, for NaN or infinity in what a matrix is multiplied
+ * with; UQFF_E_CANCELLED when the progress says so. Nothing is returned then. */
 UQFF_API enum uqff_code uqff_importance_collect(const struct uqff_model *model,
                                                 const uint32_t *tokens, size_t token_count,
                                                 uint32_t bos, bool add_bos, const char *dataset,
@@ -365,23 +379,39 @@ UQFF_API enum uqff_code uqff_importance_collect(const struct uqff_model *model,
                                                 const struct uqff_progress *progress,
                                                 struct uqff_importance **out,
                                                 struct uqff_error *err) UQFF_MUST_CHECK;
-/* Reads the sums of a file (GGUF form or .dat), to be merged, written or shown. */
+/* Reads a file in any form that uqff_imatrix_open reads, with its errors, to be merged, written or
+ * shown. The forms other than GGUF count in chunks: each stands for 512 rows. */
 UQFF_API enum uqff_code uqff_importance_open(const char *path, struct uqff_importance **out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
+/* Adds sums, counts, chunks and names of texts of another collection, which stays as it is. Experts
+ * that one of the two does not tell apart, as a .dat, are added to those of the other in order.
+ * UQFF_E_SHAPE, with the entry's name, where shapes differ: then nothing was added. */
 UQFF_API enum uqff_code uqff_importance_merge(struct uqff_importance *into,
                                               const struct uqff_importance *other,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
+/* Writes GGUF, or the older .dat, as llama-imatrix does: entries by name, numbers in float32; a
+ * .dat keeps of an entry's counts only one, in chunks. The file appears when it is complete.
+ * UQFF_E_ARGUMENT when there is no entry, UQFF_E_LIMIT for a number that the form cannot hold,
+ * UQFF_E_EXISTS unless `overwrite`. */
 UQFF_API enum uqff_code uqff_importance_write(const struct uqff_importance *importance,
                                               const char *path, bool as_dat, bool overwrite,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_importance_free(struct uqff_importance *importance);
+UQFF_API void uqff_importance_free(struct uqff_importance *importance); /* NULL is fine */
 
+/* Figures of an entry's mean squares, over all columns of all its matrices; of a matrix that no row
+ * came by, every column is 1. As llama-imatrix shows them. */
 struct uqff_importance_stats {
-    const char *name;
-    double sum, min, max, mean, deviation, active, entropy, normalized_entropy, z_density, cosine;
-    uint64_t columns;
+    const char *name; /* belongs to the collection */
+    uint64_t columns; /* of all matrices together */
+    double sum, min, max, mean, deviation;
+    double active;             /* share of columns above 1e-5 */
+    double entropy;            /* of the columns' shares in the sum, in bits */
+    double normalized_entropy; /* as a share of the largest possible; 0 for a single column */
+    double z_density;          /* share of columns more than a deviation above the mean */
+    double cosine; /* of the angle to the same entry one layer before; NaN: there is none */
 };
 UQFF_API size_t uqff_importance_count(const struct uqff_importance *importance);
+/* Of entry i in order of name, i below the count. */
 UQFF_API void uqff_importance_stats(const struct uqff_importance *importance, size_t i,
                                     struct uqff_importance_stats *out);
 
