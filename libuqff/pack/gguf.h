@@ -60,6 +60,10 @@ struct gguf_arch {
 
 /* NULL when nothing is known of how a GGUF keeps the architecture. */
 const struct gguf_arch *uqff_gguf_arch(const struct uqff_arch *arch);
+/* A pattern of such a list with a layer's number in place. */
+enum { UQFF_GGUF_PATTERN_MAX = 128 };
+void uqff_gguf_expand(char *out, size_t size, const char *pattern, uint64_t layer);
+bool uqff_gguf_is_listed(const char *const *patterns, const char *name, int64_t layer);
 /* The names of all that are known, with commas, for messages. */
 const char *uqff_gguf_arch_names(struct uqff_arena *arena);
 void uqff_gguf_numbers(const struct gguf_arch *arch, const struct uqff_config *config,

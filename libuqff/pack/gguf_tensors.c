@@ -272,8 +272,7 @@ static const struct gguf_entry *find_entry(const struct gguf_plan *gguf, const c
     return bsearch(&key, gguf->entries, gguf->count, sizeof key, by_layer_and_name);
 }
 
-/* "blk.{}.attn_q.weight" with a layer's number in place. */
-static void expand(char *out, size_t size, const char *pattern, uint64_t layer) {
+void uqff_gguf_expand(char *out, size_t size, const char *pattern, uint64_t layer) {
     const char *hole = strstr(pattern, "{}");
     if (hole == NULL) {
         snprintf(out, size, "%s", pattern);
@@ -293,12 +292,12 @@ static enum uqff_code fail_missing(const struct uqff_pack_plan *plan, const char
 static enum uqff_code check_missing(const struct uqff_pack_plan *plan, struct uqff_error *err) {
     const struct gguf_plan *gguf = plan->gguf;
     const struct uqff_config *config = &gguf->numbers.config;
-    char name[128];
+    char name[UQFF_GGUF_PATTERN_MAX];
     for (const char *const *pattern = gguf->arch->required; *pattern != NULL; pattern++) {
         /* A layer without a tensor ends the search, so what is there bounds it. */
         uint64_t layers = strstr(*pattern, "{}") != NULL ? config->layers : 1;
         for (uint64_t layer = 0; layer < layers; layer++) {
-            expand(name, sizeof name, *pattern, layer);
+            uqff_gguf_expand(name, sizeof name, *pattern, layer);
             if (find_entry(gguf, name) == NULL) {
                 return fail_missing(plan, name, err);
             }
@@ -310,10 +309,10 @@ static enum uqff_code check_missing(const struct uqff_pack_plan *plan, struct uq
     return UQFF_OK;
 }
 
-static bool is_listed(const char *const *patterns, const char *name, int64_t layer) {
-    char expected[128];
+bool uqff_gguf_is_listed(const char *const *patterns, const char *name, int64_t layer) {
+    char expected[UQFF_GGUF_PATTERN_MAX];
     for (; *patterns != NULL; patterns++) {
-        expand(expected, sizeof expected, *patterns, layer < 0 ? 0 : (uint64_t)layer);
+        uqff_gguf_expand(expected, sizeof expected, *patterns, layer < 0 ? 0 : (uint64_t)layer);
         if (strcmp(expected, name) == 0) {
             return true;
         }
@@ -338,8 +337,8 @@ static enum uqff_code check_surplus(const struct uqff_pack_plan *plan, struct uq
                              gguf->numbers.config.layers);
         }
         if (entry->kind != GGUF_MADE && strcmp(entry->name, "output.weight") != 0 &&
-            !is_listed(gguf->arch->required, entry->name, entry->layer) &&
-            !is_listed(gguf->arch->optional, entry->name, entry->layer)) {
+            !uqff_gguf_is_listed(gguf->arch->required, entry->name, entry->layer) &&
+            !uqff_gguf_is_listed(gguf->arch->optional, entry->name, entry->layer)) {
             return fail_surplus(plan, entry->name, err);
         }
     }

@@ -37,6 +37,9 @@ enum uqff_code uqff_verify_report_layers(const char *text, size_t size, uint64_t
 /* What llama.cpp's reader and loader demand of a GGUF. */
 enum uqff_code uqff_verify_llamacpp(struct verify *verify, const struct uqff_gguf *gguf,
                                     struct uqff_error *err) UQFF_MUST_CHECK;
+/* The second half of that: what the loader needs to find. verify_llamacpp_model.c. */
+enum uqff_code uqff_verify_llamacpp_model(struct verify *verify, const struct uqff_gguf *gguf,
+                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* ---- recomputing ----------------------------------------------------------------------------- */
 

@@ -1,5 +1,4 @@
-/* verify_llamacpp: what llama.cpp's reader refuses although the GGUF document allows it, and what
- * its loader needs to find. */
+/* verify_llamacpp: what llama.cpp's reader refuses although the GGUF document allows it. */
 #include <string.h>
 
 #include "pack/verify.h"
@@ -105,105 +104,21 @@ static void check_tensors(struct verify *verify, const struct uqff_gguf *gguf) {
             FAIL(verify, "name", "%s: tensor '%s': a name of %zu bytes, expected at most %d",
                  where(gguf, tensor->file), tensor->name, length, LONGEST_NAME);
         }
+        const struct uqff_type_info *info = uqff_type_info(tensor->type);
         if (uqff_type_is_retired(tensor->type) || tensor->type >= FIRST_FREE_TYPE) {
             FAIL(verify, "type", "%s: tensor '%s': %s, which llama.cpp does not read",
+                 where(gguf, tensor->file), tensor->name, uqff_type_name(tensor->type));
+        } else if (tensor->type == UQFF_TYPE_Q8_1 ||
+                   (info != NULL && (info->flags & UQFF_TYPE_ACTIVATIONS_ONLY) != 0)) {
+            FAIL(verify, "type",
+                 "%s: tensor '%s': %s, which llama.cpp has for activations only and cannot "
+                 "compute with as a weight",
                  where(gguf, tensor->file), tensor->name, uqff_type_name(tensor->type));
         }
     }
 }
 
-/* ---- what the loader needs ------------------------------------------------------------------- */
-
-static bool string_is(const struct uqff_gguf_string *string, const char *text) {
-    return string->length == strlen(text) && memcmp(string->bytes, text, string->length) == 0;
-}
-
-/* The number in "blk.N.", or UINT64_MAX. */
-static uint64_t block_of(const char *name) {
-    static const char prefix[] = "blk.";
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0) {
-        return UINT64_MAX;
-    }
-    const char *digits = name + sizeof prefix - 1;
-    uint64_t number = 0;
-    size_t n = 0;
-    for (; digits[n] >= '0' && digits[n] <= '9' && n < 10; n++) {
-        number = number * 10 + (uint64_t)(digits[n] - '0');
-    }
-    return n > 0 && digits[n] == '.' ? number : UINT64_MAX;
-}
-
-/* Every block has a tensor. */
-static enum uqff_code check_blocks(struct verify *verify, const struct uqff_gguf *gguf,
-                                   uint64_t blocks, struct uqff_error *err) {
-    const size_t tensors = uqff_gguf_tensor_count(gguf);
-    /* A block takes a tensor at least, so what is there bounds the count. */
-    if (blocks > tensors) {
-        FAIL(verify, "tensors", "%s: %llu blocks, but only %zu tensors", where(gguf, 0),
-             (unsigned long long)blocks, tensors);
-        return UQFF_OK;
-    }
-    bool *seen = uqff_alloc_array((size_t)blocks, sizeof *seen);
-    if (seen == NULL) {
-        return uqff_fail_memory(err);
-    }
-    for (size_t i = 0; i < tensors; i++) {
-        const uint64_t block = block_of(uqff_gguf_tensor(gguf, i)->name);
-        if (block < blocks) {
-            seen[block] = true;
-        }
-    }
-    for (uint64_t block = 0; block < blocks; block++) {
-        if (!seen[block]) {
-            FAIL(verify, "tensors", "%s: block %llu of %llu has no tensor", where(gguf, 0),
-                 (unsigned long long)block, (unsigned long long)blocks);
-        }
-    }
-    uqff_free(seen);
-    return UQFF_OK;
-}
-
-static enum uqff_code check_model(struct verify *verify, const struct uqff_gguf *gguf,
-                                  struct uqff_error *err) {
-    static const char *const needed[] = {"context_length", "embedding_length", "block_count"};
-    struct uqff_arena arena = {0};
-    const struct uqff_gguf_value *value = uqff_gguf_find(gguf, "general.architecture");
-    if (value == NULL || value->kind != UQFF_GGUF_STRING || value->as.string.length == 0) {
-        FAIL(verify, "architecture", "%s: 'general.architecture' is missing", where(gguf, 0));
-        return UQFF_OK;
-    }
-    const char *name = uqff_arena_copy(&arena, value->as.string.bytes, value->as.string.length);
-    enum uqff_code code = name == NULL ? uqff_fail_memory(err) : UQFF_OK;
-    if (code == UQFF_OK && uqff_arch_find(name) == NULL) {
-        uqff_findings_add(verify, UQFF_WARNING, "architecture",
-                          "%s: the architecture '%s' is not known here; whether llama.cpp knows it "
-                          "cannot be told",
-                          where(gguf, 0), name);
-    }
-    for (size_t i = 0; code == UQFF_OK && i < sizeof needed / sizeof needed[0]; i++) {
-        bool found = false;
-        uint64_t number = 0;
-        struct uqff_error problem;
-        const char *key = uqff_arena_printf(&arena, "%s.%s", name, needed[i]);
-        if (key == NULL) {
-            code = uqff_fail_memory(err);
-        } else if (uqff_gguf_get_u64(gguf, key, UINT32_MAX, &found, &number, &problem) != UQFF_OK) {
-            uqff_findings_add_error(verify, "key", &problem);
-        } else if (!found) {
-            FAIL(verify, "key", "%s: '%s' is missing", where(gguf, 0), key);
-        } else if (strcmp(needed[i], "block_count") == 0) {
-            code = check_blocks(verify, gguf, number, err);
-        }
-    }
-    if (code == UQFF_OK && uqff_gguf_find_tensor(gguf, "token_embd.weight") == NULL) {
-        FAIL(verify, "tensors", "%s: there is no tensor 'token_embd.weight'", where(gguf, 0));
-    }
-    if (code == UQFF_OK && uqff_gguf_find(gguf, "tokenizer.ggml.model") == NULL) {
-        FAIL(verify, "tokenizer", "%s: 'tokenizer.ggml.model' is missing", where(gguf, 0));
-    }
-    uqff_arena_free(&arena);
-    return code;
-}
+/* ---- both ------------------------------------------------------------------------------------ */
 
 enum uqff_code uqff_verify_llamacpp(struct verify *verify, const struct uqff_gguf *gguf,
                                     struct uqff_error *err) {
@@ -212,9 +127,10 @@ enum uqff_code uqff_verify_llamacpp(struct verify *verify, const struct uqff_ggu
     check_tensors(verify, gguf);
     check_layout(verify, gguf);
     const struct uqff_gguf_value *type = uqff_gguf_find(gguf, "general.type");
-    if (type != NULL && type->kind == UQFF_GGUF_STRING && !string_is(&type->as.string, "model")) {
+    if (type != NULL && type->kind == UQFF_GGUF_STRING &&
+        !(type->as.string.length == 5 && memcmp(type->as.string.bytes, "model", 5) == 0)) {
         FAIL(verify, "not-a-model", "%s: 'general.type' is not 'model'", where(gguf, 0));
         return UQFF_OK;
     }
-    return check_model(verify, gguf, err);
+    return uqff_verify_llamacpp_model(verify, gguf, err);
 }

@@ -56,14 +56,179 @@ static const char *write_built(struct builder *b) {
     return path;
 }
 
-static const char *sound_file(void) {
-    struct builder b = begin(3, false, 2, KEYS);
-    put_model_keys(&b, 1);
-    put_row(&b, "token_embd.weight", 32, UQFF_TYPE_F32, 0);
-    put_row(&b, "blk.0.attn_norm.weight", 32, UQFF_TYPE_F32, 128);
+/* A Llama of one block, one byte of whose text is a token. What a test leaves out or changes. */
+struct defects {
+    const char *without_key, *without_tensor;
+    const char *extra; /* one tensor more */
+    const char *model; /* of the tokenizer; NULL: llama */
+    uint64_t rows;     /* of the embedding; 0: as many as tokens */
+    uint64_t width;    /* of the embedding; 0: as it should be */
+    uint32_t scores;   /* 0: as many as tokens */
+    uint32_t type;     /* of the embedding */
+    uint32_t experts;
+};
+
+enum { TOKENS = 4, WIDTH = 32 };
+
+struct made_tensor {
+    const char *name;
+    unsigned n_dims;
+    uint64_t ne[2];
+};
+
+static bool keeps(const char *left_out, const char *name) {
+    return left_out == NULL || strcmp(left_out, name) != 0;
+}
+
+static uint64_t put_made_keys(struct builder *b, const struct defects *defects, bool count_only) {
+    static const char *const numbers[] = {"llama.context_length", "llama.embedding_length",
+                                          "llama.block_count", "llama.attention.head_count"};
+    static const uint32_t values[] = {64, WIDTH, 1, 4};
+    const char *left_out = defects->without_key;
+    uint64_t count = 0;
+#define KEY(key_, kind_)                                                                           \
+    if (keeps(left_out, (key_)) && ++count > 0 && !count_only &&                                   \
+        (put_key(b, (key_), (kind_)), true))
+    KEY("general.architecture", UQFF_GGUF_STRING) {
+        put_string(b, "llama");
+    }
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        KEY(numbers[i], UQFF_GGUF_U32) {
+            put_u32(b, values[i]);
+        }
+    }
+    KEY("llama.attention.layer_norm_rms_epsilon", UQFF_GGUF_F32) {
+        put_u32(b, 0x3727c5ac);
+    }
+    if (defects->experts > 0) {
+        KEY("llama.expert_count", UQFF_GGUF_U32) {
+            put_u32(b, defects->experts);
+        }
+    }
+    KEY("tokenizer.ggml.model", UQFF_GGUF_STRING) {
+        put_string(b, defects->model != NULL ? defects->model : "llama");
+    }
+    KEY("tokenizer.ggml.tokens", UQFF_GGUF_ARRAY) {
+        put_array(b, UQFF_GGUF_STRING, TOKENS);
+        for (int i = 0; i < TOKENS; i++) {
+            put_string(b, i == 0 ? "a" : i == 1 ? "b" : i == 2 ? "c" : "d");
+        }
+    }
+    uint32_t scores = defects->scores != 0 ? defects->scores : TOKENS;
+    KEY("tokenizer.ggml.scores", UQFF_GGUF_ARRAY) {
+        put_array(b, UQFF_GGUF_F32, scores);
+        for (uint32_t i = 0; i < scores; i++) {
+            put_u32(b, 0);
+        }
+    }
+#undef KEY
+    return count;
+}
+
+static const char *made_file(const struct defects *defects) {
+    const struct made_tensor tensors[] = {
+        {"token_embd.weight",
+         2,
+         {defects->width != 0 ? defects->width : WIDTH,
+          defects->rows != 0 ? defects->rows : TOKENS}},
+        {"output_norm.weight", 1, {WIDTH}},
+        {"blk.0.attn_norm.weight", 1, {WIDTH}},
+        {"blk.0.attn_q.weight", 2, {WIDTH, WIDTH}},
+        {"blk.0.attn_k.weight", 2, {WIDTH, WIDTH}},
+        {"blk.0.attn_v.weight", 2, {WIDTH, WIDTH}},
+        {"blk.0.attn_output.weight", 2, {WIDTH, WIDTH}},
+        {"blk.0.ffn_norm.weight", 1, {WIDTH}},
+        {"blk.0.ffn_gate.weight", 2, {WIDTH, WIDTH}},
+        {"blk.0.ffn_up.weight", 2, {WIDTH, WIDTH}},
+        {"blk.0.ffn_down.weight", 2, {WIDTH, WIDTH}},
+        {defects->extra, 1, {WIDTH}},
+    };
+    uint64_t count = 0, offset = 0;
+    for (size_t i = 0; i < COUNT(tensors); i++) {
+        count += tensors[i].name != NULL && keeps(defects->without_tensor, tensors[i].name);
+    }
+    struct builder b = begin(3, false, count, put_made_keys(NULL, defects, true));
+    put_made_keys(&b, defects, false);
+    for (size_t i = 0; i < COUNT(tensors); i++) {
+        if (tensors[i].name != NULL && keeps(defects->without_tensor, tensors[i].name)) {
+            struct uqff_error err;
+            uint32_t type = i == 0 ? defects->type : UQFF_TYPE_F32;
+            uint64_t elements = tensors[i].ne[0] * (tensors[i].n_dims > 1 ? tensors[i].ne[1] : 1);
+            uint64_t bytes = 0;
+            assert_ok(uqff_row_bytes(type, elements, &bytes, &err), &err);
+            put_info(&b, tensors[i].name, tensors[i].n_dims, tensors[i].ne, type, offset);
+            offset += (bytes + 31) / 32 * 32;
+        }
+    }
     put_pad(&b, 32);
-    put_zeros(&b, 256);
+    const size_t start = b.size;
+    put_zeros(&b, (size_t)offset);
+    memset(b.bytes + start, 0x3f, (size_t)offset); /* a weight, whatever the type */
     return write_built(&b);
+}
+
+static const char *sound_file(void) {
+    return made_file(&(struct defects){0});
+}
+
+/* What the loader asks for by name, and the vocabulary. */
+static void test_loader(void **state) {
+    (void)state;
+    static const struct {
+        struct defects defects;
+        const char *told;
+    } cases[] = {
+        {{.without_key = "llama.attention.head_count"},
+         "failure key: %s: 'llama.attention.head_count' is missing\n"},
+        {{.without_key = "llama.attention.layer_norm_rms_epsilon"},
+         "failure key: %s: 'llama.attention.layer_norm_rms_epsilon' is missing\n"},
+        {{.without_tensor = "blk.0.ffn_up.weight"},
+         "failure tensors: %s: there is no tensor 'blk.0.ffn_up.weight'\n"},
+        {{.without_tensor = "output_norm.weight"},
+         "failure tensors: %s: there is no tensor 'output_norm.weight'\n"},
+        {{.without_tensor = "blk.0.attn_k.weight", .extra = "blk.0.attn_qkv.bias"},
+         "failure tensors: %s: there is no tensor 'blk.0.attn_k.weight'\n"
+         "warning tensors: %s: tensor 'blk.0.attn_qkv.bias' is none that the architecture 'llama' "
+         "has; llama.cpp refuses a file with tensors that it does not ask for\n"},
+        {{.extra = "blk.1.attn_norm.weight"},
+         "failure tensors: %s: tensor 'blk.1.attn_norm.weight': found block 1, expected fewer than "
+         "1\n"},
+        {{.rows = 5},
+         "failure vocabulary: %s: tensor 'token_embd.weight': found 5 rows, expected 4: one for "
+         "each of tokenizer.ggml.tokens\n"},
+        {{.width = 64},
+         "failure shape: %s: tensor 'token_embd.weight': found rows of 64, expected 32\n"},
+        {{.scores = 3},
+         "failure vocabulary: %s: 'tokenizer.ggml.scores': found 3 elements, expected 4\n"},
+        {{.without_key = "tokenizer.ggml.tokens"},
+         "failure tokenizer: %s: 'tokenizer.ggml.tokens' is missing\n"},
+        {{.without_key = "tokenizer.ggml.tokens", .model = "none"}, ""},
+        {{.model = "gpt2"},
+         "failure tokenizer: %s: 'tokenizer.ggml.merges' is missing\n"
+         "warning tokenizer: %s: 'tokenizer.ggml.pre' is missing: llama.cpp splits text by a rule "
+         "that may not be the model's\n"},
+        {{.type = UQFF_TYPE_Q8_1},
+         "failure type: %s: tensor 'token_embd.weight': Q8_1, which llama.cpp has for activations "
+         "only and cannot compute with as a weight\n"},
+        {{.experts = 2},
+         "failure key: %s: 'llama.expert_used_count' is missing\n"
+         "failure tensors: %s: there is no tensor 'blk.0.ffn_gate_inp.weight'\n"
+         "failure tensors: %s: there is no tensor 'blk.0.ffn_gate_exps.weight'\n"
+         "failure tensors: %s: there is no tensor 'blk.0.ffn_up_exps.weight'\n"
+         "failure tensors: %s: there is no tensor 'blk.0.ffn_down_exps.weight'\n"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *path = made_file(&cases[i].defects);
+        char told[4096];
+        snprintf(told, sizeof told, cases[i].told, path, path, path, path, path);
+        const bool fails = strstr(told, "failure") != NULL;
+        assert_int_equal(verify(path, LLAMACPP), !fails);
+        /* Without its experts a mixture has dense weights too many, three of them. */
+        const size_t n = cases[i].defects.experts > 0 ? strlen(told) : sizeof found;
+        if (strncmp(found, told, n) != 0) {
+            fail_msg("found:\n%s\nexpected:\n%s", found, told);
+        }
+    }
 }
 
 static void test_sound(void **state) {
@@ -228,9 +393,13 @@ static void test_blocks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sound),  cmocka_unit_test(test_real),
-        cmocka_unit_test(test_layout), cmocka_unit_test(test_names_and_types),
-        cmocka_unit_test(test_keys),   cmocka_unit_test(test_byte_order_and_version),
+        cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_loader),
+        cmocka_unit_test(test_real),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_names_and_types),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_byte_order_and_version),
         cmocka_unit_test(test_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
