@@ -44,7 +44,7 @@ struct minimum_block {
     const float *x, *iscale, *base;
     const uint8_t *s, *m;
     float d, dmin;
-    float step[16], offset[16];
+    float step[16], inverse[16], offset[16];
 };
 
 /* ---- search ---------------------------------------------------------------------------------- */
@@ -174,10 +174,10 @@ LANE vi minimum_codes_of(const struct minimum_block *b, int g, const float *x, f
     vf v = vf_load(x);
     if (b->step[g] == 0.0f) {
         v = vf_mul(vf_set(b->iscale[g]), vf_sub(v, vf_set(b->base[g])));
-    } else {
-        v = vf_div(vf_add(v, vf_set(b->offset[g])), vf_set(b->step[g]));
+        return vf_nearest_int(v, 0.0f, nmax);
     }
-    return vf_nearest_int(v, 0.0f, nmax);
+    return vf_nearest_quotient(vf_add(v, vf_set(b->offset[g])), vf_set(b->step[g]),
+                               vf_set(b->inverse[g]), 0.0f, nmax);
 }
 
 /* Codes of the 32 values from 32k on. */
@@ -199,6 +199,7 @@ LANE void minimum_store_steps(const struct minimum_type *t, struct minimum_block
     float offset = load_f16(dmin);
     for (int g = 0; g < t->groups; g++) {
         b->step[g] = step * (float)b->s[g];
+        b->inverse[g] = 1.0f / b->step[g];
         b->offset[g] = offset * (float)b->m[g];
     }
 }

@@ -29,7 +29,7 @@ enum { SYMMETRIC_VECTORS = SYMMETRIC_GROUPS / VF_LANES, QX_BLOCKS = 2 / SYMMETRI
 struct symmetric_block {
     const float *x;
     float scale[SYMMETRIC_GROUPS], iscale[SYMMETRIC_GROUPS];
-    float step[SYMMETRIC_GROUPS]; /* scales as stored */
+    float step[SYMMETRIC_GROUPS], inverse[SYMMETRIC_GROUPS]; /* of scales as stored */
 };
 
 static const struct qx_type qx_type_4 = QX_TYPE(4.0f);
@@ -52,9 +52,14 @@ LANE void symmetric_search(struct symmetric_block *b, int blocks, struct qx_lane
 /* A vector of codes of group g, as uqff_requantize_symmetric() rounds. */
 LANE vi symmetric_codes_of(const struct symmetric_block *b, int g, int i, float nmax) {
     vf x = vf_load(b->x + i);
-    vf step = vf_set(b->step[g]);
-    vf v = b->step[g] == 0.0f ? vf_mul(vf_set(b->iscale[g]), x) : vf_div(x, step);
-    return vi_add(vf_nearest_int(v, -nmax, nmax - 1.0f), vi_set((int)nmax));
+    vi code;
+    if (b->step[g] == 0.0f) {
+        code = vf_nearest_int(vf_mul(vf_set(b->iscale[g]), x), -nmax, nmax - 1.0f);
+    } else {
+        code =
+            vf_nearest_quotient(x, vf_set(b->step[g]), vf_set(b->inverse[g]), -nmax, nmax - 1.0f);
+    }
+    return vi_add(code, vi_set((int)nmax));
 }
 
 /* Codes of the 32 values from 32k on. */
@@ -101,7 +106,9 @@ LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
     for (int g = 0; g < SYMMETRIC_GROUPS; g += VF_LANES) {
         int32_t s[VF_LANES];
         vi code = vf_nearest_int(vf_mul(vf_set(iscale), vf_load(b->scale + g)), -128.0f, 127.0f);
-        vf_store(b->step + g, vf_mul(d, vi_to_float(code)));
+        vf step = vf_mul(d, vi_to_float(code));
+        vf_store(b->step + g, step);
+        vf_store(b->inverse + g, vf_div(vf_set(1.0f), step));
         vi_store(s, code);
         for (int k = 0; k < VF_LANES; k++) {
             y[192 + g + k] = (unsigned char)s[k];
@@ -167,6 +174,7 @@ LANE void q3_k_store_scales(struct symmetric_block *b, float d, const uint8_t *s
     d = load_f16(y + 108);
     for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
         b->step[g] = d * (float)(s[g] - 32);
+        b->inverse[g] = 1.0f / b->step[g];
     }
     q3_k_pack_scales(y + 96, s);
 }

@@ -17,7 +17,7 @@ struct qkx_lanes {
     vf x[UQFF_GROUP_MAX]; /* element i of each group */
     vf w[UQFF_GROUP_MAX]; /* its weight */
     vf l[UQFF_GROUP_MAX]; /* its code in the trial at hand, as a float */
-    vf high;              /* largest x */
+    vf low, high;         /* least and largest x */
 
     vf sum_w, sum_x; /* Σ w, Σ w·x */
     vf min;          /* what trials take from x */
@@ -33,15 +33,19 @@ struct qkx_sums {
     vf l, l2, xl;
 };
 
-LANE vf qkx_code(const struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, bool limit) {
+/* The limits of codes that may bind in a trial. */
+enum qkx_limits { QKX_NONE, QKX_LOW, QKX_BOTH };
+
+LANE vf qkx_code(const struct qkx_lanes *q, int i, vf min, vf iscale, float nmax,
+                 enum qkx_limits limits) {
     vf v = vf_mul(iscale, vf_sub(q->x[i], min));
-    v = vf_max(v, vf_set(0.0f));
-    return vf_round(limit ? vf_min(v, vf_set(nmax)) : v);
+    v = limits == QKX_NONE ? v : vf_max(v, vf_set(0.0f));
+    return vf_round(limits == QKX_BOTH ? vf_min(v, vf_set(nmax)) : v);
 }
 
-LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, bool limit,
-                     struct qkx_sums *s) {
-    vf l = qkx_code(q, i, min, iscale, nmax, limit);
+LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax,
+                     enum qkx_limits limits, struct qkx_sums *s) {
+    vf l = qkx_code(q, i, min, iscale, nmax, limits);
     vf wl = vf_mul(q->w[i], l);
     q->l[i] = l;
     s->l = vf_add(s->l, wl);
@@ -49,8 +53,8 @@ LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax, 
     s->xl = vf_add(s->xl, vf_mul(wl, q->x[i]));
 }
 
-LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float nmax, bool limit,
-                         struct qkx_sums *sa, struct qkx_sums *sb) {
+LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float nmax,
+                         enum qkx_limits limits, struct qkx_sums *sa, struct qkx_sums *sb) {
     vf zero = vf_set(0.0f);
     vf min_a = a->min;
     vf min_b = b->min;
@@ -60,8 +64,8 @@ LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float 
     struct qkx_sums t = s;
     UNROLL(4)
     for (int i = 0; i < n; i++) {
-        qkx_gather(a, i, min_a, iscale_a, nmax, limit, &s);
-        qkx_gather(b, i, min_b, iscale_b, nmax, limit, &t);
+        qkx_gather(a, i, min_a, iscale_a, nmax, limits, &s);
+        qkx_gather(b, i, min_b, iscale_b, nmax, limits, &t);
     }
     *sa = s;
     *sb = t;
@@ -115,17 +119,30 @@ LANE void qkx_keep_better(struct qkx_lanes *q, vf error) {
     q->min = vf_select(better, q->trial_min, q->min);
 }
 
-/* Whether codes of a trial stay below nmax + 1/2 without a limit.
+/* Scales above zero and below infinity. */
+LANE bool qkx_is_plain(vf iscale) {
+    return vm_all(vm_and(vf_gt(iscale, vf_set(0.0f)), vf_lt(iscale, vf_set(INFINITY))));
+}
+
+/* Whether no element is mapped to less than -1/2, which rounds to 0. */
+LANE bool qkx_is_above_zero(const struct qkx_lanes *q) {
+    vf least = vf_mul(q->trial_iscale, vf_sub(q->low, q->min));
+    return vm_all(vf_ge(least, vf_set(-0.5f)));
+}
+
+/* Which limits a trial has use for.
  *
  * The group's maximum is mapped to `mapped` but for two roundings, and as subtraction,
- * multiplication and rounding are monotone, no element is mapped higher. All this holds for scales
- * above zero and below infinity. */
-LANE bool qkx_is_unlimited(vf iscale_a, vf iscale_b, float mapped, float nmax) {
-    vf zero = vf_set(0.0f);
-    vf infinity = vf_set(INFINITY);
-    vm a = vm_and(vf_gt(iscale_a, zero), vf_lt(iscale_a, infinity));
-    vm b = vm_and(vf_gt(iscale_b, zero), vf_lt(iscale_b, infinity));
-    return mapped < nmax + 0.499f && vm_all(vm_and(a, b));
+ * multiplication and rounding are monotone, no element is mapped higher, and none lower than the
+ * minimum. All this holds for scales above zero and below infinity. With few codes, the line often
+ * passes the minimum by more than half a code: to ask costs more than to limit. */
+LANE enum qkx_limits qkx_limits(const struct qkx_lanes *a, const struct qkx_lanes *b, float mapped,
+                                float nmax) {
+    if (!(mapped < nmax + 0.499f && qkx_is_plain(a->trial_iscale) &&
+          qkx_is_plain(b->trial_iscale))) {
+        return QKX_BOTH;
+    }
+    return nmax > 3.0f && qkx_is_above_zero(a) && qkx_is_above_zero(b) ? QKX_NONE : QKX_LOW;
 }
 
 /* One trial of two vectors of groups. */
@@ -135,10 +152,16 @@ LANE void qkx_try(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct 
     a->trial_iscale = vf_div(vf_set(mapped), vf_sub(a->high, a->min));
     b->trial_iscale = vf_div(vf_set(mapped), vf_sub(b->high, b->min));
     struct qkx_sums sa, sb;
-    if (qkx_is_unlimited(a->trial_iscale, b->trial_iscale, mapped, nmax)) {
-        qkx_gather_all(a, b, n, nmax, false, &sa, &sb);
-    } else {
-        qkx_gather_all(a, b, n, nmax, true, &sa, &sb);
+    switch (qkx_limits(a, b, mapped, nmax)) {
+    case QKX_NONE:
+        qkx_gather_all(a, b, n, nmax, QKX_NONE, &sa, &sb);
+        break;
+    case QKX_LOW:
+        qkx_gather_all(a, b, n, nmax, QKX_LOW, &sa, &sb);
+        break;
+    default:
+        qkx_gather_all(a, b, n, nmax, QKX_BOTH, &sa, &sb);
+        break;
     }
     qkx_regress(a, &sa);
     qkx_regress(b, &sb);
@@ -164,6 +187,7 @@ LANE void qkx_start(struct qkx_lanes *q, int n, const struct uqff_qkx *how) {
         sum_w = vf_add(sum_w, q->w[i]);
         sum_x = vf_add(sum_x, vf_mul(q->w[i], x));
     }
+    q->low = low;
     q->high = high;
     q->sum_w = sum_w;
     q->sum_x = sum_x;
@@ -176,7 +200,7 @@ LANE void qkx_start(struct qkx_lanes *q, int n, const struct uqff_qkx *how) {
     vf best = zero;
     UNROLL(4)
     for (int i = 0; i < n; i++) {
-        q->l[i] = qkx_code(q, i, min, iscale, nmax, true);
+        q->l[i] = qkx_code(q, i, min, iscale, nmax, QKX_BOTH);
         best = vf_add(best, qkx_weigh_error(q, i, scale, min, how->absolute));
     }
     /* A flat group is done: nothing is below minus infinity. */
