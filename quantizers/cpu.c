@@ -28,8 +28,8 @@ enum uqff_cpu_level uqff_cpu_detect(void) {
         (b & bit_AVX2) == 0) {
         return UQFF_CPU_REF;
     }
-    return (saved & masks_and_zmm) == masks_and_zmm && (b & leaf_7) == leaf_7 ? UQFF_CPU_AVX512
-                                                                              : UQFF_CPU_AVX2;
+    const bool all = (b & leaf_7) == leaf_7 && (c & bit_AVX512VNNI) != 0;
+    return all && (saved & masks_and_zmm) == masks_and_zmm ? UQFF_CPU_AVX512 : UQFF_CPU_AVX2;
 }
 
 #elif defined(__aarch64__)

@@ -54,7 +54,7 @@ enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activation_type, 
         return code;
     }
     /* The largest prepared form has less than 16 bytes an element, whole groups and blocks
-     * included: at most 255 more columns and 5 more tokens. */
+     * included: at most 255 more columns and 15 more tokens. */
     size_t most;
     if (columns > SIZE_MAX / 128 || tokens > SIZE_MAX / 4096 ||
         __builtin_mul_overflow(columns + 256, tokens + 16, &most) || most > SIZE_MAX / 16) {

@@ -6,10 +6,12 @@
  *
  *     for each group of columns
  *       for each four columns       4 tokens x 4 codes
- *       if the tiling has an offset 4 tokens x 2 words: what the offset of the weights' codes adds
- * to the sums, negative. The first is of columns 0, 1, 4, 5, ..., the other of 2, 3, 6, 7, ... if
- * the tiling has a minimum blocks of 32                4 tokens x the sum of the block, a float
- *       blocks of 256               for each two groups of columns: 4 tokens x 2 words, their sums
+ *       if the tiling has an offset 4 tokens x 2 words, or x 32 bits: what the offset of the
+ *                                   weights' codes adds to the sums, negative. The first word is of
+ *                                   columns 0, 1, 4, 5, ..., the other of 2, 3, 6, 7, ...
+ *     if the tiling has minima
+ *       blocks of 32                4 tokens x the sum of the block, a float
+ *       blocks of 256               for each two minima: 4 tokens x 2 words, their columns' sums
  *     the scales                    4 tokens x a float
  *
  * In a wide tiling codes have 16 bits: for each two columns, 4 tokens x 2 words, then the scales.
@@ -42,24 +44,28 @@ static void put_words(unsigned char *out, int first, int second) {
     memcpy(out, words, sizeof words);
 }
 
-static unsigned char *place_group(const int8_t *code, int columns, int offset, unsigned char *out) {
+static unsigned char *place_group(const struct uqff_tiling *tiling, const int8_t *code,
+                                  unsigned char *out) {
+    const int offset = tiling->offset;
     int first = 0, second = 0;
-    for (int c = 0; c < columns; c += 4, out += CELL) {
+    for (int c = 0; c < tiling->group; c += 4, out += CELL) {
         memcpy(out, code + c, 4);
         first += code[c] + code[c + 1];
         second += code[c + 2] + code[c + 3];
     }
-    if (offset) {
+    if (offset && tiling->sums_32) {
+        int32_t start = -offset * (first + second);
+        memcpy(out, &start, sizeof start);
+    } else if (offset) {
         put_words(out, -offset * first, -offset * second);
-        out += CELL;
     }
-    return out;
+    return offset ? out + CELL : out;
 }
 
-/* Sums of two groups after the other, each of so many values. */
+/* Sums of two minima's columns after the other, each of so many values. */
 static unsigned char *place_sums(const unsigned char *sums, int group, unsigned char *out) {
     for (int k = 0; k < 16; k += 2 * group / 16, out += CELL) {
-        int sum[4];
+        int sum[4] = {0};
         for (int i = 0; i < 2 * group / 16; i++) {
             sum[i] = (int16_t)uqff_load_le16(sums + 2 * (k + i));
         }
@@ -80,14 +86,14 @@ static void place_block(const struct uqff_tiling *tiling, const struct block *bl
         }
     } else {
         for (int c = 0; c < tiling->block; c += tiling->group) {
-            out = place_group(block->code + c, tiling->group, tiling->offset, out);
+            out = place_group(tiling, block->code + c, out);
         }
     }
     if (tiling->minimum && tiling->block == 32) {
         memcpy(out, &block->sum, sizeof block->sum);
         out += CELL;
     } else if (tiling->minimum) {
-        out = place_sums(block->sums, tiling->group, out);
+        out = place_sums(block->sums, tiling->minimum, out);
     }
     memcpy(out, &block->scale, sizeof block->scale);
 }

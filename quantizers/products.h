@@ -34,8 +34,9 @@ struct uqff_tiling {
     uint16_t block;  /* columns with a scale of their own: 32 or 256 */
     uint16_t group;  /* columns that are summed before a scale */
     uint8_t offset;  /* what the codes of panels are too large by; made good by the activations */
-    uint8_t minimum; /* 1: the weights have minima, which the sums of activations multiply */
+    uint8_t minimum; /* columns with a minimum, which multiplies their sum; 0: there are none */
     uint8_t wide;    /* 1: codes have 16 bits */
+    uint8_t sums_32; /* 1: sums start with one value of 32 bits, not with two words */
 };
 
 struct uqff_matmul_kernel {
@@ -90,10 +91,13 @@ const struct uqff_matmul_kernel *uqff_matmul_kernel_of(const struct uqff_matmul 
 void uqff_place_codes(const struct uqff_matmul *plan, const unsigned char *data, size_t first,
                       size_t count, size_t token, unsigned char *activations);
 
+/* Minima of a block. */
+#define UQFF_PER_MINIMUM(block, minimum) ((minimum) ? (block) / ((minimum) ? (minimum) : 1) : 0)
+
 /* Bytes of a block of four tokens for uqff_place_codes. */
 #define UQFF_PLACED_BYTES(block, group, offset, minimum, wide)                                     \
     ((block) * ((wide) ? 8 : 4) + ((offset) ? (block) / (group)*16 : 0) +                          \
-     ((minimum) ? ((block) == 32 ? 16 : (block) / (group)*8) : 0) + 16)
+     UQFF_PER_MINIMUM(block, minimum) * ((block) == 32 ? 16 : 8) + 16)
 
 /* ---- the end of a product ----------------------------------------------------------------------
  */

@@ -19,12 +19,14 @@ LANE void put_four(const float *const row[4], size_t c, float *const out[4], siz
     vst1q_f32(out[3] + at, vreinterpretq_f32_f64(vtrn2q_f64(ab_13, ef_13)));
 }
 
-LANE void put_columns(const float *const row[8], size_t c, float *const out[8], size_t at) {
+LANE void put_float_columns(const float *const row[8], size_t c, float *const out[8], size_t at) {
     put_four(row, c, out, at);
     put_four(row + 4, c, out, at + 4);
     put_four(row, c + 4, out + 4, at);
     put_four(row + 4, c + 4, out + 4, at + 4);
 }
+
+enum { TOKENS = 6, FEWEST = 6 };
 
 /* Of six tokens with four times four rows. */
 struct sums {

@@ -4,6 +4,7 @@
 #include "arm/unpack.h"
 
 #define PRODUCTS uqff_products_neon
+#define PRODUCTS_BELOW &uqff_products_ref
 #include "lanes/product_table.h"
 
 #endif

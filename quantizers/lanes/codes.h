@@ -97,6 +97,22 @@ LANE size_t block_bytes_of(uint32_t type) {
     }
 }
 
+/* Where the nibbles of blocks of 32 begin. */
+LANE size_t place_of_nibbles(uint32_t type) {
+    switch (type) {
+    case UQFF_TYPE_MXFP4:
+        return 1;
+    case UQFF_TYPE_Q4_1:
+        return 4;
+    case UQFF_TYPE_Q5_0:
+        return 6;
+    case UQFF_TYPE_Q5_1:
+        return 8;
+    default:
+        return 2;
+    }
+}
+
 /* Where d stands, as f16; MXFP4 has an exponent there. */
 LANE size_t d_place_of(uint32_t type) {
     switch (type) {

@@ -20,7 +20,8 @@
  *
  * An instruction set that multiplies unsigned with signed bytes, like AVX2, defines CODES_UNSIGNED:
  * its codes are too large by an offset, and signed ones, which it cannot multiply, are wide. If it
- * also adds four such products to 32 bits, as AVX-512 does, it defines SUMS_32, and nothing is wide:
+ * also adds four such products to 32 bits, as AVX-512 does, it defines SUMS_32, and nothing is
+ * wide:
  *
  *   - signed codes have an offset of 128;
  *   - scales have 32 bits;

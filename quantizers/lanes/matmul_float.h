@@ -4,7 +4,7 @@
  *
  *   lane l of a panel:   for k = l, l + 32, ...         16 rows x a float
  *   lane l of tokens:    for each group
- *                          for k = l, l + 32, ...       6 tokens x a float
+ *                          for k = l, l + 32, ...       TOKENS x a float
  *
  * Lanes stand in the order in which folding adds them: 0, 16, 8, 24, 4, ..., that is with the bits
  * of their numbers reversed, so that the sums which wait for their partners are never more than
@@ -12,9 +12,10 @@
  *
  * An instruction set brings
  *
- *   struct sums                          16 rows x 6 tokens; sums_zero, sums_store, sums_add
+ *   TOKENS, FEWEST                       tokens of a group, and those for which a panel pays
+ *   struct sums                          16 rows x TOKENS; sums_zero, sums_store, sums_add
  *   step(s, w, x)                        one column of all of them
- *   put_columns(row, c, out, at)         columns c to c + 7 of eight rows, column k at out[k] + at
+ *   put_float_columns(row, c, out, at)   columns c to c + 7 of eight rows, column k at out[k] + at
  *   one_nan_of(p, count)                 makes NaNs one
  *
  * Private to quantizers/.
@@ -24,7 +25,7 @@
 
 #include "lanes/matmul.h"
 
-enum { TOKENS = 6, PIECE = 256, WAITING = 5, LINE = 16 };
+enum { PIECE = 256, WAITING = 5, LINE = 16 };
 
 /* Of the numbers 0..31 the one with reversed bits. */
 static unsigned reversed(unsigned i) {
@@ -98,8 +99,8 @@ static SIMD void pack(const struct uqff_matmul *plan,
             for (unsigned k = 0; k < 8; k++) {
                 column[k] = out + reversed((unsigned)(c % UQFF_FLOAT_LANES) + k) * stride;
             }
-            put_columns(rows, c, column, 0);
-            put_columns(rows + 8, c, column, 8);
+            put_float_columns(rows, c, column, 0);
+            put_float_columns(rows + 8, c, column, 8);
         }
     }
 }
@@ -153,7 +154,7 @@ const struct uqff_matmul_kernel LEVEL(matmul_exact) = {
     .slack = UQFF_FLOAT_LANES * LINE * sizeof(float),
     .group_bytes = UQFF_FLOAT_LANES * TOKENS * sizeof(float),
     .tokens = TOKENS,
-    .fewest = TOKENS,
+    .fewest = FEWEST,
     .results = 1 + WAITING,
     .place = place,
     .pack = pack,

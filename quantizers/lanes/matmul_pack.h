@@ -105,10 +105,15 @@ LANE void pack_32(uint32_t type, const struct uqff_matmul *plan,
 
 /* ---- blocks of 256 --------------------------------------------------------------------------- */
 
+/* Groups with a scale in a block. */
+LANE int tile_scales_of(uint32_t type) {
+    return tile_group_of(type) == 256 ? 0 : 256 / tile_group_of(type);
+}
+
 /* What precedes the codes of the 32 columns from 32g on: those before, and scales of whole groups.
  */
 LANE size_t place_of_columns(uint32_t type, int g) {
-    return (size_t)(512 * g + (tile_group_of(type) == 256 ? 0 : 64 * (32 * g / tile_group_of(type))));
+    return (size_t)(512 * g + 64 * (g * tile_scales_of(type) / 8));
 }
 
 /* The same of the scales of group g. */
@@ -133,9 +138,9 @@ LANE void put_codes_256(uint32_t type, unsigned char *panel, int first,
     }
 }
 
-/* Scales of the groups of one row, twice each, and minima, those of two groups together. */
+/* Scales of the groups of one row, twice each as words, and minima, two together. */
 LANE void put_scales_256(uint32_t type, unsigned char *panel, const unsigned char *block) {
-    const int groups = tile_group_of(type) == 256 ? 0 : 256 / tile_group_of(type);
+    const int groups = tile_scales_of(type);
     const int minima = UQFF_PER_MINIMUM(256, tile_minimum_of(type));
     int8_t scale[16], minimum[16];
     struct group_scales scales = {{0x0101, 0}, {0, 0}}; /* types with one scale */
@@ -145,8 +150,8 @@ LANE void put_scales_256(uint32_t type, unsigned char *panel, const unsigned cha
     memcpy(scale, scales.s, sizeof scale);
     memcpy(minimum, scales.m, sizeof minimum);
     for (int g = 0; g < groups; g++) {
-        int16_t words[2] = {scale[g], (int16_t)(IS_SUMS_32 ? scale[g] < 0 ? -1 : 0 : scale[g])};
-        memcpy(panel + place_of_scales(type, g), words, sizeof words);
+        uint32_t cell = IS_SUMS_32 ? (uint32_t)scale[g] : (uint16_t)scale[g] * 0x10001u;
+        memcpy(panel + place_of_scales(type, g), &cell, sizeof cell);
     }
     panel += place_of_columns(type, 8);
     for (int g = 0; g < minima; g += 2, panel += 64) {

@@ -1,6 +1,6 @@
 /*
- * The table of an instruction set's dot and matrix kernels, under the name PRODUCTS. Private to
- * quantizers/.
+ * The table of an instruction set's dot and matrix kernels, under the name PRODUCTS, over the
+ * table PRODUCTS_BELOW. Private to quantizers/.
  */
 #ifndef UQFF_LANES_PRODUCT_TABLE_H
 #define UQFF_LANES_PRODUCT_TABLE_H
@@ -12,7 +12,7 @@
 
 #define KERNEL(name, TYPE, block_, group, offset, minimum, has_sign)                               \
     static const struct uqff_matmul_kernel matmul_##name = {                                       \
-        .tiling = {block_, group, OFFSET(offset), minimum, WIDE(has_sign), IS_SUMS_32},                      \
+        .tiling = {block_, group, OFFSET(offset), minimum, WIDE(has_sign), IS_SUMS_32},            \
         .block = block_,                                                                           \
         .panel_bytes = PANEL_BYTES(block_, group, minimum, WIDE(has_sign)),                        \
         .group_bytes = UQFF_PLACED_BYTES(block_, group, OFFSET(offset), minimum, WIDE(has_sign)),  \
@@ -28,7 +28,7 @@ TILINGS(KERNEL)
 #define MATMUL(name, TYPE, ...) [UQFF_SLOT(UQFF_TYPE_##TYPE)] = &matmul_##name,
 
 const struct uqff_products PRODUCTS = {
-    .below = &uqff_products_ref,
+    .below = PRODUCTS_BELOW,
     .dot =
         {
             DOT(F32, f32),     DOT(F16, f16),     DOT(BF16, bf16),     DOT(Q4_0, q4_0),

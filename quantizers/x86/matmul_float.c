@@ -1,29 +1,10 @@
 /* lanes/matmul_float.h for AVX2: two vectors of eight rows. */
 #if defined(__x86_64__)
 
+#include "x86/columns.h"
 #include "x86/sums.h"
 
-/* Columns c..c+7 of eight rows become eight vectors of rows. */
-LANE void put_columns(const float *const row[8], size_t c, float *const out[8], size_t at) {
-    __m256 v[8], two[8], four[8];
-    for (int r = 0; r < 8; r++) {
-        v[r] = _mm256_loadu_ps(row[r] + c);
-    }
-    for (int r = 0; r < 8; r += 2) {
-        two[r] = _mm256_unpacklo_ps(v[r], v[r + 1]);
-        two[r + 1] = _mm256_unpackhi_ps(v[r], v[r + 1]);
-    }
-    for (int r = 0; r < 8; r += 4) {
-        four[r] = _mm256_shuffle_ps(two[r], two[r + 2], 0x44);
-        four[r + 1] = _mm256_shuffle_ps(two[r], two[r + 2], 0xee);
-        four[r + 2] = _mm256_shuffle_ps(two[r + 1], two[r + 3], 0x44);
-        four[r + 3] = _mm256_shuffle_ps(two[r + 1], two[r + 3], 0xee);
-    }
-    for (int k = 0; k < 4; k++) {
-        _mm256_store_ps(out[k] + at, _mm256_permute2f128_ps(four[k], four[k + 4], 0x20));
-        _mm256_store_ps(out[k + 4] + at, _mm256_permute2f128_ps(four[k], four[k + 4], 0x31));
-    }
-}
+enum { TOKENS = 6, FEWEST = 6 };
 
 /* Of tokens a..f with the lower and the upper eight rows. */
 struct sums {

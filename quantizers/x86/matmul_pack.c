@@ -1,31 +1,8 @@
 /* lanes/matmul_pack.h for AVX2. */
 #if defined(__x86_64__)
 
+#include "x86/columns.h"
 #include "x86/sums.h"
-
-LANE void store(unsigned char *p, __m256i v) {
-    _mm256_store_si256((__m256i *)(void *)p, v);
-}
-
-/* Eight rows of eight 32-bit cells become columns: cell k of all rows at out + 64 * k, the last
- * four by `gap` later. */
-LANE void put_columns(unsigned char *out, size_t gap, const __m256i row[8]) {
-    __m256i two[8], four[8];
-    for (int k = 0; k < 8; k += 2) {
-        two[k] = _mm256_unpacklo_epi32(row[k], row[k + 1]);
-        two[k + 1] = _mm256_unpackhi_epi32(row[k], row[k + 1]);
-    }
-    for (int k = 0; k < 8; k += 4) {
-        four[k] = _mm256_unpacklo_epi64(two[k], two[k + 2]);
-        four[k + 1] = _mm256_unpackhi_epi64(two[k], two[k + 2]);
-        four[k + 2] = _mm256_unpacklo_epi64(two[k + 1], two[k + 3]);
-        four[k + 3] = _mm256_unpackhi_epi64(two[k + 1], two[k + 3]);
-    }
-    for (int k = 0; k < 4; k++) {
-        store(out + 64 * k, _mm256_permute2x128_si256(four[k], four[k + 4], 0x20));
-        store(out + gap + 64 * (k + 4), _mm256_permute2x128_si256(four[k], four[k + 4], 0x31));
-    }
-}
 
 /* 32 codes of each of eight rows, signed bytes, times the row's scale, as words. */
 LANE void put_wide_columns(unsigned char *out, const __m256i row[8], const int8_t scale[8]) {

@@ -4,6 +4,7 @@
 #include "x86/sums.h"
 
 #define PRODUCTS uqff_products_avx2
+#define PRODUCTS_BELOW &uqff_products_ref
 #include "lanes/product_table.h"
 
 #endif

@@ -1,10 +1,10 @@
 /* The dot and matrix kernels of the level `avx512`; what is NULL is that of `avx2`. */
 #if defined(__x86_64__)
 
-#include "products.h"
+#include "x86/sums_512.h"
 
-const struct uqff_products uqff_products_avx512 = {
-    .below = &uqff_products_avx2,
-};
+#define PRODUCTS uqff_products_avx512
+#define PRODUCTS_BELOW &uqff_products_avx2
+#include "lanes/product_table.h"
 
 #endif

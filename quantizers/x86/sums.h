@@ -94,14 +94,30 @@ LANE struct two_floats eight_f16_pairs(const unsigned char *p, size_t stride) {
                                _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
 }
 
+/* ---- scales of groups ----------------------------------------------------------------------- */
+
+/* Sixteen words from sixteen signed bytes. */
+LANE __m256i words_of(uint64_t low, uint64_t high) {
+    return _mm256_cvtepi8_epi16(_mm_set_epi64x((long long)high, (long long)low));
+}
+
+/* One for each 16 values, as the sums in Q8_K are. */
+LANE __m256i sixteen_words(const uint64_t s[2], int group) {
+    if (group == 16) {
+        return words_of(s[0], s[1]);
+    }
+    __m128i bytes = _mm_cvtsi64_si128((long long)s[0]);
+    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
 /* The first `count` lanes of a, the others of b. */
 LANE __m256 first_lanes(size_t count, __m256 a, __m256 b) {
     __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     __m256i live = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), lane);
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(live));
 }
-
-/* ---- the end --------------------------------------------------------------------------------- */
 
 /* NaNs made one, see uqff_one_nan. */
 LANE __m256 one_nan(__m256 v) {

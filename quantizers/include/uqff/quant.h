@@ -216,7 +216,7 @@ enum uqff_cpu_level {
     UQFF_CPU_REF = 0,    /* plain C */
     UQFF_CPU_AVX2 = 1,   /* AVX2, FMA and F16C */
     UQFF_CPU_NEON = 2,   /* aarch64 baseline */
-    UQFF_CPU_AVX512 = 3, /* those of AVX2, and AVX512F, BW, DQ and VL */
+    UQFF_CPU_AVX512 = 3, /* those of AVX2, and AVX512F, BW, DQ, VL and VNNI */
 };
 /* Best level of this machine, by cpuid and xgetbv; level in use; its name ("ref", "avx2", "neon",
  * "avx512"). A machine also has the levels that its best one rests on: AVX512 on AVX2, all on REF.
