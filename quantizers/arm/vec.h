@@ -275,6 +275,11 @@ LANE float vf_largest(vf v) {
     return vmaxvq_f32(vmaxq_f32(v.val[0], v.val[1]));
 }
 
+/* The sum of the lanes, in some order. */
+LANE float vf_sum(vf v) {
+    return vaddvq_f32(vaddq_f32(v.val[0], v.val[1]));
+}
+
 LANE int vi_largest(vi v) {
     return vmaxvq_s32(vmaxq_s32(v.val[0], v.val[1]));
 }

@@ -5,6 +5,7 @@
 #define UQFF_LANES_GROUPS_H
 
 #include "lanes/round.h"
+#include "ref/number.h"
 
 /* Element i of a group a lane, n of each, which begin `stride` floats apart; of fewer groups than
  * lanes, the first one again. n is rounded up to a multiple of the lanes: in memory that is there,
@@ -31,6 +32,55 @@ LANE vf sums_of_squares(const float *x, size_t stride, int count, int n) {
         }
     }
     return sum;
+}
+
+enum { SQUARES_RUN = 32 };
+
+/* Adds the squares of a run to *total, which is `binade` or more but less than twice that, if it
+ * stays so. Otherwise returns false. */
+LANE bool add_squares(float *total, const float *x, float binade) {
+    const vf least = vf_set(binade);
+    const vf half = vf_set(binade * 0x1p-24f);
+    vf sum = vf_set(0.0f);
+    vm tie = vm_set(false);
+    for (int k = 0; k < SQUARES_RUN; k += VF_LANES) {
+        vf v = vf_load(x + k);
+        vf square = vf_mul(v, v);
+        vf rounded = vf_sub(vf_add(square, least), least);
+        tie = vm_or(tie, vf_eq(vf_abs(vf_sub(square, rounded)), half));
+        sum = vf_add(sum, rounded);
+    }
+    float next = *total + vf_sum(sum);
+    if (vm_any(tie) || !(next < 2.0f * binade)) {
+        return false;
+    }
+    *total = next;
+    return true;
+}
+
+/* The sum of the squares of n values, n a multiple of SQUARES_RUN, as if they were added one after
+ * the other.
+ *
+ * Between two powers of two, floats are multiples of one step. To add a small number then is to add
+ * that number rounded to a multiple, whatever the sum is at the time; but for numbers in the middle
+ * between two multiples, which are rounded to make the sum even. Sums of multiples are exact as
+ * long as they stay below the next power of two, so that the order does not matter any more. Most
+ * runs are like that, and do not wait for each other. */
+LANE float serial_sum_of_squares(const float *x, size_t n) {
+    float total = 0.0f;
+    size_t i = 0;
+    while (i < n) {
+        for (size_t end = i + SQUARES_RUN; i < end; i++) {
+            total += x[i] * x[i];
+        }
+        /* The power of two does not follow from the sum within the loop: it would make runs wait.
+         */
+        float binade = bits_float(float_bits(total) & 0x7f800000);
+        while (total >= 0x1p-60f && i < n && add_squares(&total, x + i, binade)) {
+            i += SQUARES_RUN;
+        }
+    }
+    return total;
 }
 
 /* uqff_weigh(): importance times sqrt(sigma2 + x²). */

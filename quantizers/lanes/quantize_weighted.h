@@ -12,9 +12,9 @@
 
 enum { WEIGHTED_LENGTH = 32, WEIGHTED_VECTORS = 4, WEIGHTED_CHUNK = VF_LANES * WEIGHTED_VECTORS };
 
-/* The mean square of the row: one serial sum, which nothing can hide. */
+/* The mean square of the row. */
 LANE float row_sigma2(const float *x, size_t n) {
-    return sum_of_squares(n, x) / (float)n;
+    return serial_sum_of_squares(x, n) / (float)n;
 }
 
 /* Values and weights of up to a vector of blocks. */

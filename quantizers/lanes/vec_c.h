@@ -241,6 +241,14 @@ LANE float vf_largest(vf v) {
     return largest;
 }
 
+LANE float vf_sum(vf v) {
+    float sum = v.v[0];
+    for (int i = 1; i < 8; i++) {
+        sum += v.v[i];
+    }
+    return sum;
+}
+
 LANE int vi_largest(vi v) {
     int largest = v.v[0];
     for (int i = 1; i < 8; i++) {

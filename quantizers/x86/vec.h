@@ -239,6 +239,14 @@ LANE float vf_largest(vf v) {
     return _mm_cvtss_f32(half);
 }
 
+/* The sum of the lanes, in some order. */
+LANE float vf_sum(vf v) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    half = _mm_add_ps(half, _mm_permute_ps(half, 0x4e));
+    half = _mm_add_ps(half, _mm_permute_ps(half, 0xb1));
+    return _mm_cvtss_f32(half);
+}
+
 LANE int vi_largest(vi v) {
     __m128i half = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));

@@ -189,6 +189,11 @@ LANE float vf_largest(vf v) {
     return _mm512_reduce_max_ps(v);
 }
 
+/* The sum of the lanes, in some order. */
+LANE float vf_sum(vf v) {
+    return _mm512_reduce_add_ps(v);
+}
+
 LANE int vi_largest(vi v) {
     return _mm512_reduce_max_epi32(v);
 }
