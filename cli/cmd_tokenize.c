@@ -30,7 +30,7 @@ static const struct option options[] = {
 static const struct positional positionals[] = {
     {"MODEL", false, false, COMPLETE_FILE,
      "a model, or a tokenizer.json, tokenizer.model or GGUF with a vocabulary alone"},
-    {"TEXT", true, false, COMPLETE_FILE, "the text; without it, or with -, standard input"},
+    {"TEXT", true, false, COMPLETE_NONE, "the text; without it, or with -, standard input"},
     {0},
 };
 

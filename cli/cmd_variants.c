@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "output.h"
 #include "progress.h"
@@ -106,6 +107,17 @@ static enum uqff_code check(const struct values *values, struct uqff_error *err)
     return recipe_check_quants(&values->add, err);
 }
 
+/* What is changed is a file, of which a variant is only a part. */
+static enum uqff_code check_file(const char *reference, struct uqff_error *err) {
+    const char *mark = strrchr(reference, '#');
+    if (mark == NULL || uqff_path_exists(reference)) {
+        return UQFF_OK;
+    }
+    return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                     "variants: '%s' names a variant, expected the file: '%.*s'", reference,
+                     (int)(mark - reference), reference);
+}
+
 static enum uqff_code rewrite(struct cli *cli, const struct values *values,
                               struct uqff_error *err) {
     const struct uqff_warner warner = output_warner(cli);
@@ -155,7 +167,8 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     const bool edits =
         values->add.count > 0 || values->drop.count > 0 || values->default_variant != NULL;
     if (edits) {
-        code = rewrite(cli, values, err);
+        code = check_file(cli->arguments.items[0], err);
+        code = code == UQFF_OK ? rewrite(cli, values, err) : code;
     }
     if (code == UQFF_OK && (!edits || !cli->quiet)) {
         code = list_variants(cli, err);

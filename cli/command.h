@@ -19,7 +19,7 @@ enum option_kind {
     OPTION_LIST,   /* struct list: one item each time it is given */
     OPTION_COMMAS, /* struct list: as above, and commas separate items */
     OPTION_COUNT,  /* uint64_t: a whole number from 1; 0 when not given */
-    OPTION_SIZE,   /* uint64_t: bytes, "256M"; 0 when not given */
+    OPTION_SIZE,   /* uint64_t: bytes from 1, "256M"; 0 when not given */
     OPTION_REAL,   /* double: finite, not negative; 0 when not given */
     OPTION_CHOICE, /* unsigned: place in `argument`, which reads "a|b|c", from 1; 0: not given */
 };

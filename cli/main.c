@@ -123,6 +123,9 @@ static enum uqff_code run_command(struct cli *cli, int argc, char **argv, struct
                          cli->command->name);
     }
     if (code == UQFF_OK) {
+        code = options_check_references(cli, values, err);
+    }
+    if (code == UQFF_OK) {
         code = cli->command->run(cli, values, err);
     }
     return code;

@@ -16,6 +16,11 @@ static const char *const model_text[] = {
     "head. Any other type (q8_1, f32, …) is that type for all tensors, with llama.cpp's list of "
     "what "
     "is never quantized.",
+    "A SIZE is a number with a unit: K, M, G and T, or KiB and so on, are powers of 1024; KB, MB, "
+    "GB "
+    "and TB are powers of 1000; B or nothing is bytes. It is at least one byte, as an N is at "
+    "least "
+    "1: what stands for the default is to leave the option out.",
     NULL,
 };
 
@@ -27,7 +32,7 @@ static const struct example exit_codes[] = {
      "is an input."},
     {"3", "The input is malformed or not supported."},
     {"4", "Input or output failed: missing, not permitted, disk full; or memory ran out."},
-    {"5", "The network failed."},
+    {"5", "The network failed, or a reference to a model in the network is not supported."},
     {"70", "A bug in uqff."},
     {"128+n", "Ended by signal n. Temporary files are removed."},
     {NULL, NULL},

@@ -124,6 +124,11 @@ static enum uqff_code store(const struct parser *parser, const struct option *op
         return parse_count(parser, value, shown, target);
     case OPTION_SIZE: {
         enum uqff_code code = uqff_parse_bytes(value, target, parser->err);
+        if (code == UQFF_OK && *(uint64_t *)target == 0) {
+            /* Nothing could be of that size, and 0 is what an option that is not given has. */
+            code = uqff_fail(parser->err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                             "found '%.64s', expected a size of at least one byte", value);
+        }
         if (code != UQFF_OK) {
             uqff_error_prefix(parser->err, "option '%s'", shown);
         }
@@ -261,6 +266,46 @@ enum uqff_code options_parse(const struct option_set *sets, size_t set_count, in
     }
     if (stop != NULL) {
         *stop = argc;
+    }
+    return UQFF_OK;
+}
+
+/* A reference to something in the network, unless it happens to be a path. */
+static enum uqff_code check_reference(struct cli *cli, const char *text, struct uqff_error *err) {
+    static const char *const schemes[] = {"hf://", "https://", "http://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0 && !uqff_path_exists(text)) {
+            cli->file = text;
+            return uqff_fail(err, UQFF_E_NETWORK, UQFF_NO_OFFSET,
+                             "%s: this version does not support references that begin with %s; "
+                             "download the files and name them",
+                             text, schemes[i]);
+        }
+    }
+    return UQFF_OK;
+}
+
+enum uqff_code options_check_references(struct cli *cli, const void *values,
+                                        struct uqff_error *err) {
+    const struct positional *p = cli->command->positionals;
+    for (size_t i = 0; i < cli->arguments.count && p->name != NULL; i++) {
+        enum uqff_code code = p->complete == COMPLETE_FILE
+                                  ? check_reference(cli, cli->arguments.items[i], err)
+                                  : UQFF_OK;
+        if (code != UQFF_OK) {
+            return code;
+        }
+        p += !p->many;
+    }
+    for (const struct option *o = cli->command->options; o->name != NULL; o++) {
+        if (o->kind != OPTION_TEXT || o->complete != COMPLETE_FILE) {
+            continue;
+        }
+        const char *value = *(const char *const *)((const char *)values + o->offset);
+        enum uqff_code code = value == NULL ? UQFF_OK : check_reference(cli, value, err);
+        if (code != UQFF_OK) {
+            return code;
+        }
     }
     return UQFF_OK;
 }

@@ -23,6 +23,11 @@ enum uqff_code options_check_positionals(const struct command *command, size_t c
                                          const struct list *arguments,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* Refuses references to models in the network (UQFF_E_NETWORK) among the arguments and values that
+ * are files. `values` is the command's. */
+enum uqff_code options_check_references(struct cli *cli, const void *values,
+                                        struct uqff_error *err) UQFF_MUST_CHECK;
+
 enum uqff_code list_append(struct list *list, struct uqff_arena *arena, const char *item,
                            struct uqff_error *err) UQFF_MUST_CHECK;
 

@@ -399,6 +399,9 @@ void view_close(struct view *view) {
     } else if (view->container != NULL) {
         uqff_container_close(view->container);
     }
+    if (view->first != NULL) {
+        uqff_model_close(view->first);
+    }
     filter_free(view->filter);
     uqff_free(view->items);
     *view = (struct view){0};

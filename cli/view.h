@@ -36,6 +36,7 @@ struct view {
     enum uqff_model_kind kind;
     struct uqff_model *model;  /* NULL when the files hold no complete model */
     struct uqff_error refusal; /* then: why not */
+    struct uqff_model *first;  /* then: the first variant, once its values were asked for */
     /* Below the model, or opened by themselves when there is none. */
     struct uqff_safetensors_set *set;
     struct uqff_gguf *gguf;

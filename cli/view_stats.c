@@ -68,29 +68,29 @@ static void declare_columns(struct table *table) {
 }
 
 /* Bytes of the tensors that pass the filter, for the progress. */
-static uint64_t total_bytes(const struct view *view) {
+static uint64_t total_bytes(const struct view *view, const struct uqff_model *model) {
     uint64_t total = 0;
-    for (size_t i = 0; i < uqff_model_tensor_count(view->model); i++) {
-        const struct uqff_tensor *tensor = uqff_model_tensor(view->model, i);
+    for (size_t i = 0; i < uqff_model_tensor_count(model); i++) {
+        const struct uqff_tensor *tensor = uqff_model_tensor(model, i);
         total +=
             filter_passes(view->filter, tensor->name, strlen(tensor->name)) ? tensor->bytes : 0;
     }
     return total;
 }
 
-static enum uqff_code collect(struct view *view, struct table *table, cJSON *array, size_t *hidden,
+static enum uqff_code collect(const struct view *view, const struct uqff_model *model,
+                              struct table *table, cJSON *array, size_t *hidden,
                               const struct uqff_progress *progress, struct uqff_error *err) {
-    const uint64_t total = total_bytes(view);
+    const uint64_t total = total_bytes(view, model);
     uint64_t done = 0;
-    for (size_t i = 0; i < uqff_model_tensor_count(view->model); i++) {
-        const struct uqff_tensor *tensor = uqff_model_tensor(view->model, i);
+    for (size_t i = 0; i < uqff_model_tensor_count(model); i++) {
+        const struct uqff_tensor *tensor = uqff_model_tensor(model, i);
         if (!filter_passes(view->filter, tensor->name, strlen(tensor->name))) {
             ++*hidden;
             continue;
         }
         struct uqff_tensor_stats stats;
-        enum uqff_code code =
-            uqff_model_stats(view->model, i, (unsigned)view->cli->threads, &stats, err);
+        enum uqff_code code = uqff_model_stats(model, i, (unsigned)view->cli->threads, &stats, err);
         /* A type without a decoder has no statistics, and that is no failure. */
         const bool decoded = code == UQFF_OK;
         if (!decoded && code != UQFF_E_TYPE && code != UQFF_E_UNSUPPORTED) {
@@ -110,18 +110,42 @@ static enum uqff_code collect(struct view *view, struct table *table, cJSON *arr
     return UQFF_OK;
 }
 
-enum uqff_code view_stats(struct view *view, cJSON *document, struct uqff_error *err) {
-    if (view->model == NULL) {
+/* A file without a default variant is no model as it stands, but its first variant is one. */
+static enum uqff_code open_first_variant(struct view *view, struct uqff_error *err) {
+    const struct uqff_container *container = view->container;
+    if (view->refusal.code != UQFF_E_UNKNOWN || view->variant != UQFF_NONE || container == NULL ||
+        uqff_container_variant_count(container) == 0) {
         *err = view->refusal;
         return view->refusal.code;
     }
+    const struct uqff_warner warner = output_warner(view->cli);
+    const struct uqff_model_options options = {.warner = &warner,
+                                               .allow_newer_minor = view->allow_newer_minor};
+    const char *name = uqff_container_variant(container, 0)->name;
+    const char *reference = uqff_arena_printf(&view->cli->arena, "%s#%s", view->reference, name);
+    if (reference == NULL) {
+        return uqff_fail_memory(err);
+    }
+    uqff_warn(&warner, "%s: there is no default variant: these are the values of '%s'",
+              view->reference, name);
+    return uqff_model_open(reference, &options, &view->first, err);
+}
+
+enum uqff_code view_stats(struct view *view, cJSON *document, struct uqff_error *err) {
+    if (view->model == NULL) {
+        enum uqff_code code = open_first_variant(view, err);
+        if (code != UQFF_OK) {
+            return code;
+        }
+    }
+    const struct uqff_model *model = view->model != NULL ? view->model : view->first;
     struct table table = {0};
     struct progress state;
     size_t hidden = 0;
     const struct uqff_progress progress = progress_begin(&state, view->cli);
     declare_columns(&table);
     cJSON *array = document == NULL ? NULL : json_array(document, "stats");
-    enum uqff_code code = collect(view, &table, array, &hidden, &progress, err);
+    enum uqff_code code = collect(view, model, &table, array, &hidden, &progress, err);
     progress_end(&state);
     if (code != UQFF_OK || document != NULL) {
         table_free(&table);

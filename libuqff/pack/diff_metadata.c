@@ -200,11 +200,103 @@ static size_t find_asset(const struct uqff_model *model, const char *path) {
     return UQFF_NONE;
 }
 
-static void report_asset(struct diff *diff, const char *path, const uint64_t sizes[2]) {
-    char text[2][SHOWN] = {"", ""};
-    for (int side = 0; side < 2; side++) {
-        if (sizes[side] != UINT64_MAX) {
-            snprintf(text[side], SHOWN, "%llu bytes", (unsigned long long)sizes[side]);
+/* A side file that only one model has. */
+static void report_only(struct diff *diff, const char *path, uint64_t size, bool in_a) {
+    char text[SHOWN];
+    snprintf(text, sizeof text, "%llu bytes", (unsigned long long)size);
+    report(diff, path, in_a ? text : "", in_a ? "" : text);
+}
+
+struct content {
+    const char *bytes;
+    size_t size;
+};
+
+static bool is_text(const struct content *content) {
+    return uqff_utf8_valid(content->bytes, content->size, NULL) &&
+           memchr(content->bytes, 0, content->size) == NULL;
+}
+
+/* Writes the line in which the byte at `at` lies, without the blanks that indent it; of a long one
+ * what is around that byte. Of JSON as it is usually written this is the key and its value. */
+static void line_text(const struct content *content, size_t at, char *out, size_t capacity) {
+    enum { BEFORE = 24, MOST = 48 };
+    const char *bytes = content->bytes;
+    size_t first = at, end = at;
+    while (first > 0 && bytes[first - 1] != '\n') {
+        first--;
+    }
+    while (first < at && (bytes[first] == ' ' || bytes[first] == '\t')) {
+        first++;
+    }
+    if (at - first > BEFORE) {
+        first = at - BEFORE;
+    }
+    while (end < content->size && end - first < MOST && bytes[end] != '\n') {
+        end++;
+    }
+    /* Whole characters: the text is valid, so that none has more than three bytes to skip. */
+    while (first < end && ((unsigned char)bytes[first] & 0xC0) == 0x80) {
+        first++;
+    }
+    while (end > first && end < content->size && ((unsigned char)bytes[end] & 0xC0) == 0x80) {
+        end--;
+    }
+    (void)uqff_printable(out, capacity, bytes + first, end - first);
+}
+
+static bool is_blank(const struct content *content, size_t at) {
+    return at < content->size && memchr(" \t\r\n", content->bytes[at], 4) != NULL;
+}
+
+/* Moves both places to where the contents part, with `texts` by more than blanks: JSON is written
+ * with one indentation by one program and with another by the next. */
+static void find_parting(const struct content sides[2], bool texts, size_t at[2]) {
+    at[0] = at[1] = 0;
+    for (;;) {
+        for (int i = 0; i < 2; i++) {
+            while (texts && is_blank(&sides[i], at[i])) {
+                at[i]++;
+            }
+        }
+        if (at[0] == sides[0].size || at[1] == sides[1].size ||
+            sides[0].bytes[at[0]] != sides[1].bytes[at[1]]) {
+            return;
+        }
+        at[0]++;
+        at[1]++;
+    }
+}
+
+static size_t line_of(const struct content *content, size_t at) {
+    size_t line = 1;
+    for (size_t i = 0; i < at; i++) {
+        line += content->bytes[i] == '\n';
+    }
+    return line;
+}
+
+/* Where two contents part, and what each has there: by the line, or by the byte where one of them
+ * is no text. */
+static void report_contents(struct diff *diff, const char *path, const struct content sides[2]) {
+    char text[2][SHOWN], found[SHOWN - 64];
+    size_t at[2];
+    const bool texts = is_text(&sides[0]) && is_text(&sides[1]);
+    find_parting(sides, texts, at);
+    const bool blanks = at[0] == sides[0].size && at[1] == sides[1].size;
+    for (int i = 0; i < 2; i++) {
+        const struct content *side = &sides[i];
+        const unsigned long long size = side->size;
+        if (blanks) {
+            snprintf(text[i], SHOWN, "%llu bytes, blanks differ", size);
+        } else if (at[i] == side->size) {
+            snprintf(text[i], SHOWN, "%llu bytes, ends there", size);
+        } else if (texts) {
+            line_text(side, at[i], found, sizeof found);
+            snprintf(text[i], SHOWN, "%llu bytes, line %zu: %s", size, line_of(side, at[i]), found);
+        } else {
+            snprintf(text[i], SHOWN, "%llu bytes, byte %zu: 0x%02x", size, at[i],
+                     (unsigned)(unsigned char)side->bytes[at[i]]);
         }
     }
     report(diff, path, text[0], text[1]);
@@ -216,7 +308,7 @@ static enum uqff_code compare_asset(struct diff *diff, size_t index, struct uqff
     char *a = NULL, *b = NULL;
     size_t a_size = 0, b_size = 0;
     if (other == UQFF_NONE) {
-        report_asset(diff, path, (uint64_t[]){uqff_model_asset_size(diff->a, index), UINT64_MAX});
+        report_only(diff, path, uqff_model_asset_size(diff->a, index), true);
         return UQFF_OK;
     }
     enum uqff_code code = uqff_model_read_asset(diff->a, index, &a, &a_size, err);
@@ -224,7 +316,7 @@ static enum uqff_code compare_asset(struct diff *diff, size_t index, struct uqff
         code = uqff_model_read_asset(diff->b, other, &b, &b_size, err);
     }
     if (code == UQFF_OK && (a_size != b_size || memcmp(a, b, a_size) != 0)) {
-        report_asset(diff, path, (uint64_t[]){a_size, b_size});
+        report_contents(diff, path, (const struct content[]){{a, a_size}, {b, b_size}});
     }
     uqff_free(a);
     uqff_free(b);
@@ -245,7 +337,7 @@ static enum uqff_code compare_assets(struct diff *diff, struct uqff_error *err) 
     for (size_t i = 0; i < b && code == UQFF_OK; i++) {
         const char *path = uqff_model_asset_path(diff->b, i);
         if (find_asset(diff->a, path) == UQFF_NONE) {
-            report_asset(diff, path, (uint64_t[]){UINT64_MAX, uqff_model_asset_size(diff->b, i)});
+            report_only(diff, path, uqff_model_asset_size(diff->b, i), false);
         }
     }
     return code;

@@ -151,6 +151,40 @@ static enum uqff_code check_neighbours(struct uqff_pack_plan *plan,
     return code;
 }
 
+static bool is_planned(const struct uqff_pack_plan *plan, const char *name, size_t stem) {
+    for (size_t i = 0; i < plan->output_count; i++) {
+        const char *own = plan->outputs[i].spec.stem;
+        if (strlen(own) == stem && memcmp(own, name, stem) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Shards of other quantizations: uqff_report.json, which is written anew, would not list them, and
+ * the other files that they need are replaced by those of this model. */
+static enum uqff_code check_strangers(const struct uqff_pack_plan *plan, struct uqff_error *err) {
+    struct uqff_arena arena = {0};
+    const char **names = NULL;
+    size_t count = 0, stem = 0;
+    uint64_t number = 0;
+    if (plan->options.format != UQFF_PACK_MISTRALRS || !uqff_path_is_directory(plan->directory)) {
+        return UQFF_OK;
+    }
+    enum uqff_code code = uqff_list_directory(plan->directory, &arena, &names, &count, err);
+    for (size_t i = 0; i < count && code == UQFF_OK; i++) {
+        if (uqff_shard_name_parse(names[i], &stem, &number) && !is_planned(plan, names[i], stem)) {
+            code = uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                             "%s: holds '%s' of another quantization, which the new "
+                             "uqff_report.json would not list; make all of them in one run, or "
+                             "this one in a directory of its own",
+                             plan->directory, names[i]);
+        }
+    }
+    uqff_arena_free(&arena);
+    return code;
+}
+
 /* mistral.rs prefers a checkpoint to residual.safetensors. */
 static void warn_checkpoint(const struct uqff_pack_plan *plan) {
     static const char *const names[] = {
@@ -188,6 +222,9 @@ enum uqff_code uqff_pack_plan_files(struct uqff_pack_plan *plan, struct uqff_err
         if (code == UQFF_OK) {
             code = check_neighbours(plan, &plan->outputs[i], err);
         }
+    }
+    if (code == UQFF_OK) {
+        code = check_strangers(plan, err);
     }
     if (plan->beside && code == UQFF_OK) {
         code = uqff_pack_add_file(plan, "residual.safetensors", plan->residual_file.bytes, err);

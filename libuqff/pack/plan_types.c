@@ -284,7 +284,7 @@ size_t uqff_pack_plan_unloadable(const struct uqff_pack_plan *plan, size_t varia
 static enum uqff_code fail_unloadable(const struct uqff_pack_plan *plan, size_t variant,
                                       struct uqff_error *err) {
     size_t module = uqff_pack_plan_unloadable(plan, variant);
-    return uqff_fail(err, UQFF_E_TYPE, UQFF_NO_OFFSET,
+    return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                      "%s: module '%s' would be %s, which mistral.rs cannot load",
                      plan->quants[variant].name, uqff_model_module(plan->model, module)->name,
                      uqff_type_name(plan->types[variant][module]));

@@ -131,8 +131,8 @@ enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab
     }
     if (memory < least) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "%" PRIu64 " bytes of memory hold no two slabs of the longest row, which "
-                         "take %" PRIu64,
+                         "%" PRIu64 " bytes of memory (--memory) hold no two slabs of the longest "
+                         "row, which take %" PRIu64,
                          memory, least);
     }
     /* The threads' scratch may take a quarter of what is there, as far as one thread's row allows.

@@ -521,13 +521,13 @@ static void test_no_default(void **state) {
     assert_fails(try_pack(model, &options, &err), UQFF_E_ARGUMENT, &err, "mistral.rs");
     options.sidecars = false;
     options.default_quant = "IQ4_XS";
-    assert_fails(try_pack(model, &options, &err), UQFF_E_TYPE, &err, "mistral.rs cannot load");
+    assert_fails(try_pack(model, &options, &err), UQFF_E_ARGUMENT, &err, "mistral.rs cannot load");
     options.default_quant = "q8_0";
     assert_fails(try_pack(model, &options, &err), UQFF_E_UNKNOWN, &err, "'q8_0'");
     options.default_quant = NULL;
     options.format = UQFF_PACK_MISTRALRS;
     options.output = scratch_file("none-dir");
-    assert_fails(try_pack(model, &options, &err), UQFF_E_TYPE, &err, "mistral.rs cannot load");
+    assert_fails(try_pack(model, &options, &err), UQFF_E_ARGUMENT, &err, "mistral.rs cannot load");
     assert_false(uqff_path_exists(scratch_file("none-dir")));
     uqff_model_close(model);
 }

@@ -143,7 +143,7 @@ struct uqff_pack_plan;
  * (UQFF_E_IS_INPUT) or exists (UQFF_E_EXISTS) unless `overwrite`; a quantized source that would
  * become another type unless `allow_requantize` (UQFF_E_ARGUMENT; the same type is copied); an
  * importance vector of another length (UQFF_E_SHAPE); a default that mistral.rs cannot load
- * (UQFF_E_TYPE). */
+ * (UQFF_E_ARGUMENT). */
 UQFF_API enum uqff_code uqff_pack_plan_new(const struct uqff_model *model,
                                            const struct uqff_pack_options *options,
                                            struct uqff_pack_plan **out,
