@@ -142,27 +142,6 @@ static enum uqff_code prepare_token(void *context, size_t token, unsigned thread
     return UQFF_OK;
 }
 
-/* A single token's product is as fast as the memory: the next rows are asked for while these are
- * multiplied, which the hardware alone does not do across pages. */
-static void run_streaming(const struct product *product, const struct group *group, size_t first,
-                          size_t rows, unsigned char *scratch) {
-    enum { LINE = 64, AHEAD = 2048 };
-    const struct weight *weight = product->weight;
-    const unsigned char *data = weight->data, *end = data + weight->rows * weight->row_bytes;
-    size_t step = AHEAD / weight->row_bytes + 1;
-    for (size_t r = first; r < first + rows; r += step) {
-        size_t n = first + rows - r < step ? first + rows - r : step;
-        const unsigned char *row = data + r * weight->row_bytes;
-        for (size_t k = step * weight->row_bytes; k < 2 * step * weight->row_bytes; k += LINE) {
-            if (k < (size_t)(end - row)) {
-                __builtin_prefetch(row + k);
-            }
-        }
-        uqff_matmul_run(&group->plan, row, n, group->prepared, product->out + r, product->stride,
-                        scratch);
-    }
-}
-
 static enum uqff_code run_piece(void *context, size_t index, unsigned thread,
                                 struct uqff_error *err) {
     struct run *run = context;
@@ -177,10 +156,6 @@ static enum uqff_code run_piece(void *context, size_t index, unsigned thread,
     size_t rows = left < run->piece ? left : run->piece;
     unsigned char *scratch = scratch_of(run, thread);
     const unsigned char *data = weight->data;
-    if (data != NULL && run->tokens == 1) {
-        run_streaming(product, group, first, rows, scratch);
-        return UQFF_OK;
-    }
     if (data != NULL) {
         data += first * weight->row_bytes;
     } else {

@@ -1,10 +1,12 @@
 /* bench_transformer: tokens a second of a model, in batches and one by one.
  *
- *     bench_transformer MODEL [--threads N] [--prompt N] [--generate N] [--exact] [--json]
+ *     bench_transformer MODEL [--threads N] [--prompt N] [--generate N] [--rounds N] [--exact]
+ *                       [--json]
  *
  * The prompt is evaluated as perplexity does it, with logits of its second half; generation takes a
  * token at a time. The share of the memory's bandwidth is that of the bytes of all weights that a
- * token reads, against a plain read of as many. Times are wall-clock, the best of three. */
+ * token reads, against a plain read of as many. Times are wall-clock, the best of
+ * the rounds, of which there are three. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,9 +108,10 @@ static double bytes_a_token(const struct uqff_model *model) {
 int main(int argc, char **argv) {
     static const struct option options[] = {{"threads", 1, NULL, 't'},  {"prompt", 1, NULL, 'p'},
                                             {"generate", 1, NULL, 'g'}, {"exact", 0, NULL, 'e'},
-                                            {"json", 0, NULL, 'j'},     {0}};
+                                            {"rounds", 1, NULL, 'r'},   {"json", 0, NULL, 'j'},
+                                            {0}};
     struct uqff_transformer_options how = {.threads = 2};
-    size_t prompt = 512, generate = 32;
+    size_t prompt = 512, generate = 32, rounds = 3;
     bool json = false;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -122,6 +125,9 @@ int main(int argc, char **argv) {
         case 'g':
             generate = strtoul(optarg, NULL, 10);
             break;
+        case 'r':
+            rounds = strtoul(optarg, NULL, 10);
+            break;
         case 'e':
             how.exact = true;
             break;
@@ -132,9 +138,9 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    if (optind + 1 != argc || prompt == 0) {
+    if (optind + 1 != argc || prompt == 0 || rounds == 0) {
         fprintf(stderr, "usage: bench_transformer MODEL [--threads N] [--prompt N] [--generate N] "
-                        "[--exact] [--json]\n");
+                        "[--rounds N] [--exact] [--json]\n");
         return 2;
     }
     struct uqff_error err;
@@ -154,7 +160,7 @@ int main(int argc, char **argv) {
         tokens[i] = (uint32_t)(i * 7919 % uqff_transformer_vocabulary(transformer));
     }
     double prompt_best = 1e9, generate_best = 1e9;
-    for (int round = 0; round < 3; round++) {
+    for (size_t round = 0; round < rounds; round++) {
         uqff_sequence_reset(sequence);
         double begin = now();
         check(uqff_sequence_eval(sequence, tokens, prompt, prompt / 2, &logits, NULL, &err), &err);
