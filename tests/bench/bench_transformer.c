@@ -106,9 +106,12 @@ static double bytes_a_token(const struct uqff_model *model) {
  */
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"threads", 1, NULL, 't'},  {"prompt", 1, NULL, 'p'},
-                                            {"generate", 1, NULL, 'g'}, {"exact", 0, NULL, 'e'},
-                                            {"rounds", 1, NULL, 'r'},   {"json", 0, NULL, 'j'},
+    static const struct option options[] = {{"threads", 1, NULL, 't'},
+                                            {"prompt", 1, NULL, 'p'},
+                                            {"generate", 1, NULL, 'g'},
+                                            {"exact", 0, NULL, 'e'},
+                                            {"rounds", 1, NULL, 'r'},
+                                            {"json", 0, NULL, 'j'},
                                             {0}};
     struct uqff_transformer_options how = {.threads = 2};
     size_t prompt = 512, generate = 32, rounds = 3;
