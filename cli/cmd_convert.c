@@ -16,6 +16,7 @@ struct values {
     unsigned to;
     bool allow_requantize, no_tokenizer;
     uint64_t max_shard, memory;
+    struct list metadata; /* KEY=VALUE */
 };
 
 #define AT(member) offsetof(struct values, member)
@@ -32,6 +33,8 @@ static const struct option options[] = {
      "with -q, take a source that is quantized already, with the loss that this means"},
     {"no-tokenizer", 0, NULL, OPTION_FLAG, AT(no_tokenizer), COMPLETE_NONE, NULL,
      "leave the tokenizer out of a GGUF"},
+    {"set", 0, "KEY=VALUE", OPTION_LIST, AT(metadata), COMPLETE_NONE, NULL,
+     "put a key into a GGUF's metadata; VALUE may be TYPE:VALUE (u32:7, f32:1e-5, str:text)"},
     {"max-shard", 0, "SIZE", OPTION_SIZE, AT(max_shard), COMPLETE_NONE, "none",
      "largest file; what is larger is cut into shards"},
     {"memory", 0, "SIZE", OPTION_SIZE, AT(memory), COMPLETE_NONE, "256M",
@@ -131,7 +134,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     const struct values *values = arguments;
     const struct uqff_warner warner = output_warner(cli);
     const struct uqff_model_options open = {.warner = &warner};
-    const struct uqff_convert_options convert = {
+    struct uqff_convert_options convert = {
         .output = cli->arguments.items[1],
         .target = targets[values->to],
         .quant = values->quant,
@@ -146,6 +149,10 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     struct uqff_model *model = NULL;
     enum uqff_convert_target to = UQFF_CONVERT_AUTO;
     enum uqff_code code = check_values(cli, values, err);
+    if (code == UQFF_OK) {
+        code = recipe_metadata(cli, &values->metadata, &convert.metadata, &convert.metadata_count,
+                               err);
+    }
     if (code != UQFF_OK) {
         return code;
     }

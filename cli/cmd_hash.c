@@ -27,6 +27,8 @@ static const struct option options[] = {
     {"sha256", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_SHA256]), COMPLETE_NONE, "for files",
      "SHA-256"},
     {"sha1", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_SHA1]), COMPLETE_NONE, NULL, "SHA-1"},
+    {"xxh64", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_XXH64]), COMPLETE_NONE, NULL,
+     "XXH64, which llama-gguf-hash has too"},
     {"manifest", 0, "OUT", OPTION_TEXT, AT(manifest), COMPLETE_FILE, NULL,
      "write the list to a file: as JSON when its name ends in .json, else as SHA256SUMS"},
     {0},
@@ -57,7 +59,7 @@ static const char *const json[] = {
     "                beside it is of all their data in file order\n"
     "    manifest    null, or the file that was written; not in a manifest\n"
     "    warnings    [text]; not in a manifest",
-    "The keys sha256, sha1 and xxh3 stand for the algorithms that were asked for.",
+    "The keys sha256, sha1, xxh3 and xxh64 stand for the algorithms that were asked for.",
     NULL,
 };
 

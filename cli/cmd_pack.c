@@ -116,30 +116,6 @@ static const struct example examples[] = {
     {0},
 };
 
-static enum uqff_code parse_metadata(struct cli *cli, const struct list *texts,
-                                     struct uqff_pack_options *out, struct uqff_error *err) {
-    struct uqff_metadata_pair *pairs = uqff_arena_array(&cli->arena, texts->count, sizeof *pairs);
-    if (pairs == NULL) {
-        return uqff_fail_memory(err);
-    }
-    for (size_t i = 0; i < texts->count; i++) {
-        const char *equals = strchr(texts->items[i], '=');
-        if (equals == NULL || equals == texts->items[i]) {
-            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                             "option '--set': found '%.200s', expected KEY=VALUE", texts->items[i]);
-        }
-        pairs[i].key =
-            uqff_arena_copy(&cli->arena, texts->items[i], (size_t)(equals - texts->items[i]));
-        pairs[i].value = equals + 1;
-        if (pairs[i].key == NULL) {
-            return uqff_fail_memory(err);
-        }
-    }
-    out->metadata = pairs;
-    out->metadata_count = texts->count;
-    return UQFF_OK;
-}
-
 /* A name of one's own choosing that readers would take for a part of a set is a slip, not bad
  * input. */
 static enum uqff_code check_output(const struct values *values, struct uqff_error *err) {
@@ -201,7 +177,9 @@ static enum uqff_code pack_options(struct cli *cli, const struct values *values,
         .warner = warner,
     };
     code = recipe_apply(cli, &values->recipe, out, err);
-    return code == UQFF_OK ? parse_metadata(cli, &values->metadata, out, err) : code;
+    return code == UQFF_OK
+               ? recipe_metadata(cli, &values->metadata, &out->metadata, &out->metadata_count, err)
+               : code;
 }
 
 static enum uqff_code run_plan(struct cli *cli, struct uqff_pack_plan *plan,

@@ -1,4 +1,4 @@
-/* digest: SHA and XXH3 behind one face. */
+/* digest: XXH3 and the digests of manifests behind one face. */
 #include "digest.h"
 
 #include <string.h>
@@ -6,11 +6,11 @@
 enum { CHUNK = 1 << 20 };
 
 struct digest {
-    struct uqff_sha *sha;       /* of the SHA family */
+    struct uqff_sha *sha;       /* of the others */
     struct uqff_hasher *hasher; /* of XXH3 */
 };
 
-static const char *const names[] = {"xxh3", "sha256", "sha1"};
+static const char *const names[] = {"xxh3", "sha256", "sha1", "xxh64"};
 
 const char *digest_name(enum algorithm algorithm) {
     return names[algorithm];

@@ -4,9 +4,9 @@
 
 #include "command.h"
 
-enum algorithm { DIGEST_XXH3, DIGEST_SHA256, DIGEST_SHA1, DIGEST_COUNT };
+enum algorithm { DIGEST_XXH3, DIGEST_SHA256, DIGEST_SHA1, DIGEST_XXH64, DIGEST_COUNT };
 
-const char *digest_name(enum algorithm algorithm); /* "xxh3", "sha256", "sha1" */
+const char *digest_name(enum algorithm algorithm); /* "xxh3", "sha256", … */
 
 #define DIGEST_TEXT 65 /* the longest, in hex, with its NUL */
 

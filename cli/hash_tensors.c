@@ -118,7 +118,7 @@ static enum uqff_code walk_safetensors(struct walk *walk) {
 /* The digests of all data together: lines without a tensor, or members beside the list. */
 static void finish_all(const struct walk *walk) {
     const struct hash_tensors *request = walk->request;
-    static const char *const keys[] = {"data_xxh3", "data_sha256", "data_sha1"};
+    static const char *const keys[] = {"data_xxh3", "data_sha256", "data_sha1", "data_xxh64"};
     for (size_t i = 0; i < request->count; i++) {
         char hex[DIGEST_TEXT];
         digest_final(walk->all[i], hex);

@@ -137,3 +137,28 @@ enum uqff_code recipe_check_quants(const struct list *quants, struct uqff_error 
     }
     return UQFF_OK;
 }
+
+enum uqff_code recipe_metadata(struct cli *cli, const struct list *texts,
+                               const struct uqff_metadata_pair **out, size_t *count,
+                               struct uqff_error *err) {
+    struct uqff_metadata_pair *pairs = uqff_arena_array(&cli->arena, texts->count, sizeof *pairs);
+    if (pairs == NULL) {
+        return uqff_fail_memory(err);
+    }
+    for (size_t i = 0; i < texts->count; i++) {
+        const char *equals = strchr(texts->items[i], '=');
+        if (equals == NULL || equals == texts->items[i]) {
+            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                             "option '--set': found '%.200s', expected KEY=VALUE", texts->items[i]);
+        }
+        pairs[i].key =
+            uqff_arena_copy(&cli->arena, texts->items[i], (size_t)(equals - texts->items[i]));
+        pairs[i].value = equals + 1;
+        if (pairs[i].key == NULL) {
+            return uqff_fail_memory(err);
+        }
+    }
+    *out = pairs;
+    *count = texts->count;
+    return UQFF_OK;
+}

@@ -97,4 +97,9 @@ enum uqff_code recipe_apply(struct cli *cli, const struct recipe_values *values,
 enum uqff_code recipe_check_quants(const struct list *quants,
                                    struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* The entries of --set KEY=VALUE, in the arena of `cli`. */
+enum uqff_code recipe_metadata(struct cli *cli, const struct list *texts,
+                               const struct uqff_metadata_pair **out, size_t *count,
+                               struct uqff_error *err) UQFF_MUST_CHECK;
+
 #endif

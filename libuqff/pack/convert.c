@@ -147,6 +147,8 @@ static struct uqff_export_options export_options(const struct uqff_convert_optio
         .overwrite = options->overwrite,
         .no_tokenizer = options->no_tokenizer,
         .warner = options->warner,
+        .metadata = options->metadata,
+        .metadata_count = options->metadata_count,
     };
 }
 
@@ -204,6 +206,8 @@ static enum uqff_code encode(const struct uqff_model *model, enum uqff_convert_t
         .overwrite = options->overwrite,
         .no_tokenizer = options->no_tokenizer,
         .warner = options->warner,
+        .metadata = options->metadata,
+        .metadata_count = options->metadata_count,
     };
     struct uqff_pack_plan *plan = NULL;
     code = uqff_pack_plan_new(model, &pack, &plan, err);
@@ -225,6 +229,10 @@ enum uqff_code uqff_convert(const struct uqff_model *model,
     if (code == UQFF_OK && options->no_tokenizer && target != UQFF_CONVERT_GGUF) {
         code = uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "the tokenizer can be left out of a GGUF only");
+    }
+    if (code == UQFF_OK && options->metadata_count > 0 && target != UQFF_CONVERT_GGUF) {
+        code =
+            uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "metadata can be set in a GGUF only");
     }
     if (code != UQFF_OK) {
         return code;

@@ -166,7 +166,10 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *o
     }
     given.types = types;
     enum uqff_code code = find_carried_recipe(model, &given, err);
-    if (code == UQFF_OK && format != UQFF_PACK_GGUF) {
+    if (format == UQFF_PACK_GGUF) {
+        pack.metadata = options->metadata;
+        pack.metadata_count = options->metadata_count;
+    } else if (code == UQFF_OK) {
         code = take_metadata(model, arena, &pack, err);
     }
     struct uqff_pack_plan *plan = NULL;

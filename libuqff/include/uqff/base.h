@@ -405,12 +405,13 @@ UQFF_API struct uqff_digest uqff_hasher_digest(const struct uqff_hasher *hasher)
 UQFF_API void uqff_hasher_free(struct uqff_hasher *hasher);
 UQFF_API bool uqff_digest_equal(const struct uqff_digest *a, const struct uqff_digest *b);
 
-/* Message digests of the field's manifests, by name: "sha256", "sha1". */
+/* Digests of the field's manifests, by name: "sha256", "sha1", and "xxh64", which tells damage
+ * only. */
 struct uqff_sha; /* a running digest */
 UQFF_API enum uqff_code uqff_sha_new(const char *algorithm, struct uqff_sha **out,
                                      struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_sha_update(struct uqff_sha *sha, const void *bytes, size_t n);
-/* Finishes; writes 20 or 32 bytes and their number. */
+/* Finishes; writes 8, 20 or 32 bytes and their number. */
 UQFF_API void uqff_sha_final(struct uqff_sha *sha, unsigned char out[32], size_t *size);
 UQFF_API void uqff_sha_free(struct uqff_sha *sha);
 /* Lower-case hex with a NUL: out[2*n + 1]. */

@@ -202,6 +202,8 @@ struct uqff_export_options {
     bool overwrite;
     bool no_tokenizer; /* GGUF, as for packing */
     const struct uqff_warner *warner;
+    const struct uqff_metadata_pair *metadata; /* GGUF, as for packing */
+    size_t metadata_count;
 };
 /* Exports the variant that `model` shows. Decoded: modules and biases become `dtype`, residual
  * tensors stay as they are, and config.json tells the type. Experts that the architecture's
@@ -236,6 +238,8 @@ struct uqff_convert_options {
     uint64_t max_shard, memory;
     unsigned threads;
     const struct uqff_warner *warner;
+    const struct uqff_metadata_pair *metadata; /* GGUF, as for packing */
+    size_t metadata_count;
 };
 /* The target that the options mean for this model. */
 UQFF_API enum uqff_code uqff_convert_target(const struct uqff_model *model,
