@@ -12,6 +12,7 @@ extern const struct command command_edit;
 extern const struct command command_export;
 extern const struct command command_hash;
 extern const struct command command_help;
+extern const struct command command_imatrix;
 extern const struct command command_inspect;
 extern const struct command command_merge;
 extern const struct command command_pack;

@@ -4,12 +4,25 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_pack,       &command_inspect, &command_verify,
-    &command_export,     &command_convert, &command_variants,
-    &command_diff,       &command_split,   &command_merge,
-    &command_edit,       &command_hash,    &command_tokenize,
-    &command_validate,   &command_run,     &command_bench,
-    &command_completion, &command_help,    NULL,
+    &command_pack,
+    &command_inspect,
+    &command_verify,
+    &command_export,
+    &command_convert,
+    &command_variants,
+    &command_diff,
+    &command_split,
+    &command_merge,
+    &command_edit,
+    &command_hash,
+    &command_tokenize,
+    &command_validate,
+    &command_imatrix,
+    &command_run,
+    &command_bench,
+    &command_completion,
+    &command_help,
+    NULL,
 };
 
 #define AT(member) offsetof(struct cli, member)

@@ -163,10 +163,12 @@ static double calls_of(const struct importance_entry *entry, uint64_t chunk_size
     return calls == 0 ? 1 : (double)calls;
 }
 
-/* An expert that was never chosen weighs 1 throughout. */
-static double dat_value(const struct importance_entry *entry, size_t i, double calls) {
+/* An expert that was never chosen weighs 1 throughout. Rounded where llama.cpp rounds, so that the
+ * same sums give the same file. */
+static float dat_value(const struct importance_entry *entry, size_t i, double calls) {
     const double count = entry->counts[i / entry->columns];
-    return (count > 0 ? entry->sums[i] / count : 1) * calls;
+    const float mean = count > 0 ? (float)entry->sums[i] / (float)count : 1;
+    return mean * (float)calls;
 }
 
 static void append_entry(struct uqff_buffer *out, const struct importance_entry *entry,
@@ -179,7 +181,7 @@ static void append_entry(struct uqff_buffer *out, const struct importance_entry 
     append_u32(out, n);
     for (size_t i = 0; i < n; i++) {
         unsigned char bytes[4];
-        store_float(bytes, dat_value(entry, i, calls));
+        store_float(bytes, (double)dat_value(entry, i, calls));
         uqff_buffer_append(out, bytes, sizeof bytes);
     }
 }
@@ -194,7 +196,7 @@ static enum uqff_code check_dat_entry(const struct importance_entry *entry, uint
                          entry->name, n, calls);
     }
     for (size_t i = 0; i < n; i++) {
-        if (dat_value(entry, i, calls) > (double)FLT_MAX) {
+        if (entry->sums[i] > (double)FLT_MAX || dat_value(entry, i, calls) > FLT_MAX) {
             return fail_large(entry, i, err);
         }
     }
@@ -246,6 +248,9 @@ enum uqff_code uqff_importance_write(const struct uqff_importance *importance, c
     enum uqff_code code = uqff_sink_create(path, overwrite, &sink, err);
     if (code == UQFF_OK) {
         code = as_dat ? write_dat(importance, sink, err) : write_gguf(importance, sink, err);
+        if (code == UQFF_E_LIMIT) {
+            uqff_error_prefix(err, "%s", path);
+        }
     }
     code = code != UQFF_OK ? code : uqff_sink_flush(sink, err);
     code = code != UQFF_OK ? code : uqff_sink_publish(sink, err);
