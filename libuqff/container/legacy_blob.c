@@ -163,6 +163,20 @@ static enum uqff_code expect_dtype(const struct blob *b, const char *what,
                                          uqff_dtype_name(tensor->dtype), uqff_dtype_name(dtype));
 }
 
+/* The rest of the data is `bytes` of blocks, of which the blob says `declared`. */
+static enum uqff_code take_blocks(struct blob *b, uint64_t bytes, uint32_t declared,
+                                  struct uqff_legacy_layer *out) {
+    uint64_t *length = uqff_arena_array(b->arena, 1, sizeof *length);
+    if (length == NULL) {
+        return uqff_fail_memory(b->err);
+    }
+    *length = bytes;
+    out->weight.dtype = UQFF_DTYPE_U8;
+    out->weight.rank = 1;
+    out->weight.shape = length;
+    return take_data(b, "blocks", bytes, declared, &out->weight);
+}
+
 /* ---- formats --------------------------------------------------------------------------------- */
 
 typedef enum uqff_code read_format(struct blob *b, struct uqff_legacy_layer *out);
@@ -182,15 +196,7 @@ static enum uqff_code read_gguf(struct blob *b, struct uqff_legacy_layer *out) {
         uqff_error_prefix(b->err, "%s: layer %s: blocks", uqff_source_name(b->source), b->name);
         return code;
     }
-    uint64_t *length = uqff_arena_array(b->arena, 1, sizeof *length);
-    if (length == NULL) {
-        return uqff_fail_memory(b->err);
-    }
-    *length = bytes;
-    out->weight.dtype = UQFF_DTYPE_U8;
-    out->weight.rank = 1;
-    out->weight.shape = length;
-    return take_data(b, "blocks", bytes, declared, &out->weight);
+    return take_blocks(b, bytes, declared, out);
 }
 
 static enum uqff_code read_unquant(struct blob *b, struct uqff_legacy_layer *out) {
@@ -280,15 +286,8 @@ static enum uqff_code read_f8q8(struct blob *b, struct uqff_legacy_layer *out) {
         return fail(b, UQFF_E_SHAPE, "blocks: found %u, expected one for %d of %llu weights",
                     out->blocks, WEIGHTS, (unsigned long long)weights);
     }
-    uint64_t *length = uqff_arena_array(b->arena, 1, sizeof *length);
-    if (length == NULL) {
-        return uqff_fail_memory(b->err);
-    }
-    *length = (uint64_t)BLOCK * out->blocks;
-    out->weight.dtype = UQFF_DTYPE_U8;
-    out->weight.rank = 1;
-    out->weight.shape = length;
-    return take_data(b, "blocks", *length, (uint32_t)*length, &out->weight);
+    const uint64_t bytes = (uint64_t)BLOCK * out->blocks;
+    return take_blocks(b, bytes, (uint32_t)bytes, out);
 }
 
 static enum uqff_code read_mxfp4(struct blob *b, struct uqff_legacy_layer *out) {

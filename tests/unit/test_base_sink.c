@@ -489,6 +489,14 @@ static void leave(int number) {
     _exit(number);
 }
 
+/* The child came to leave(), and by the signal. */
+static void assert_left(pid_t child) {
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), SIGTERM);
+}
+
 static void test_signal(void **state) {
     (void)state;
     fflush(NULL);
@@ -512,10 +520,7 @@ static void test_signal(void **state) {
         }
         _exit(99);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), SIGTERM);
+    assert_left(child);
     assert_int_equal(entries(), 1);
     assert_true(uqff_path_exists(in_directory("done")));
 }
@@ -633,9 +638,7 @@ static void test_many_signal(void **state) {
         }
         _exit(99);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(WEXITSTATUS(status), SIGTERM);
+    assert_left(child);
     assert_int_equal(entries(), 0);
 }
 
@@ -694,9 +697,7 @@ static void test_folder_signal(void **state) {
         }
         _exit(99);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(WEXITSTATUS(status), SIGTERM);
+    assert_left(child);
     assert_int_equal(entries(), 2);
     assert_true(uqff_path_exists(in_directory("before")));
     assert_true(uqff_path_exists(in_directory("d/f")));
