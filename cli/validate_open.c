@@ -209,6 +209,13 @@ enum uqff_code validation_open_base(struct validation *v, const struct uqff_warn
         return code;
     }
     v->cli->file = file;
+    const struct uqff_container *container = uqff_model_container(v->base);
+    if (container != NULL && uqff_container_is_multi(container) &&
+        !has_variant_mark(v->base_path)) {
+        uqff_warn(warner, "%s: holds quantizations, of which '%s' is taken as the base",
+                  v->base_path,
+                  uqff_container_variant(container, uqff_model_variant(v->base))->name);
+    }
     measure_size(v->base, &v->base_bytes, &v->base_weights);
     return UQFF_OK;
 }

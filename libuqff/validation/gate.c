@@ -14,6 +14,20 @@
 typedef enum uqff_code parse_function(struct uqff_gate *gate, const char *text, size_t size,
                                       struct uqff_error *err);
 
+/* Gate files are written by hand: of one with several lines, an error tells the line. */
+static void add_line(const char *text, size_t size, struct uqff_error *err) {
+    const size_t used = strlen(err->text);
+    size_t line = 1;
+    if (err->offset == UQFF_NO_OFFSET || err->offset > size ||
+        memchr(text, '\n', size == 0 ? 0 : size - 1) == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < (size_t)err->offset; i++) {
+        line += text[i] == '\n' ? 1 : 0;
+    }
+    snprintf(err->text + used, sizeof err->text - used, " (line %zu)", line);
+}
+
 static enum uqff_code parse_file(struct uqff_gate *gate, const char *path, uint64_t limit,
                                  parse_function *parse, struct uqff_error *err) {
     struct uqff_source *source = NULL;
@@ -25,6 +39,9 @@ static enum uqff_code parse_file(struct uqff_gate *gate, const char *path, uint6
     }
     if (code == UQFF_OK) {
         code = parse(gate, text, size, err);
+        if (code != UQFF_OK && err != NULL) {
+            add_line(text, size, err);
+        }
     }
     uqff_free(text);
     uqff_source_close(source);
