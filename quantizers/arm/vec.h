@@ -192,6 +192,12 @@ LANE vi vi_and(vi a, vi b) {
     return BOTH_2(vi, vandq_s32, a, b);
 }
 
+/* v << n */
+LANE vi vi_left(vi v, int n) {
+    int32x4_t by = vdupq_n_s32(n);
+    return (vi){{vshlq_s32(v.val[0], by), vshlq_s32(v.val[1], by)}};
+}
+
 LANE vi vi_max(vi a, vi b) {
     return BOTH_2(vi, vmaxq_s32, a, b);
 }

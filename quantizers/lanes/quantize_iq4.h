@@ -8,12 +8,12 @@
 #include "lanes/search_iq4.h"
 #include "ref/number.h"
 
-enum { IQ4_CHUNK = 512, IQ4_SUPER = 256 };
+enum { IQ4_CHUNK = 2 * VF_LANES * IQ4_GROUP, IQ4_SUPER = 256 };
 
-/* uqff_iq4_weigh(): the weights of up to 512 values, in runs with a sigma2 each. */
+/* uqff_iq4_weigh(): the weights of up to IQ4_CHUNK values, in runs with a sigma2 each. */
 LANE void iq4_weigh(const float *x, const float *importance, const float *sigma2, int run, int n,
                     float *w) {
-    for (int i = 0; i < n; i += 8) {
+    for (int i = 0; i < n; i += VF_LANES) {
         vf v = vf_load(x + i);
         vf weight =
             importance ? weigh(v, vf_load(importance + i), vf_set(sigma2[i / run])) : vf_mul(v, v);
@@ -36,9 +36,9 @@ SIMD void LEVEL(quantize_iq4_nl)(const float *x, unsigned char *y, size_t n,
     for (size_t i = 0; i < n; i += IQ4_CHUNK) {
         int here = n - i < IQ4_CHUNK ? (int)(n - i) : IQ4_CHUNK;
         int blocks = here / IQ4_GROUP;
-        float w[IQ4_CHUNK], sigma2[16], d[16], id[16];
+        float w[IQ4_CHUNK], sigma2[2 * VF_LANES], d[2 * VF_LANES], id[2 * VF_LANES];
         if (importance) {
-            for (int b = 0; b < blocks; b += 8) {
+            for (int b = 0; b < blocks; b += VF_LANES) {
                 vf_store(sigma2 + b,
                          iq4_sigma2(x + i + IQ4_GROUP * b, IQ4_GROUP, blocks - b, IQ4_GROUP));
             }
@@ -46,7 +46,7 @@ SIMD void LEVEL(quantize_iq4_nl)(const float *x, unsigned char *y, size_t n,
         iq4_weigh(x + i, importance ? importance + i : NULL, sigma2, IQ4_GROUP, here, w);
         iq4_search(x + i, w, blocks, d);
         vf_store(id, iq4_inverse(vf_load(d)));
-        vf_store(id + 8, iq4_inverse(vf_load(d + 8)));
+        vf_store(id + VF_LANES, iq4_inverse(vf_load(d + VF_LANES)));
         for (int b = 0; b < blocks; b++, y += 18) {
             store_f16(y, d[b]);
             vb_store_nibbles(y + 2, iq4_codes(x + i + IQ4_GROUP * b, id[b]));
@@ -57,8 +57,8 @@ SIMD void LEVEL(quantize_iq4_nl)(const float *x, unsigned char *y, size_t n,
 /* One super-block whose group scales have been found; as encode() of ref/iq4_xs.c. */
 LANE void iq4_xs_store(const float *x, const float scales[8], unsigned char *y) {
     float d = -signed_maximum(8, scales) / 32.0f;
-    vf l = vf_nearest(vf_mul(vf_set(inverse(d)), vf_load(scales)), -32.0f, 31.0f);
-    float id[8], s[8];
+    vf l = vf_nearest(vf_mul(vf_set(inverse(d)), vf_load_first(scales, 8)), -32.0f, 31.0f);
+    float id[VF_LANES], s[VF_LANES];
     vf_store(id, iq4_inverse(vf_mul(vf_set(d), l)));
     vf_store(s, l);
     unsigned high = 0;
@@ -74,17 +74,17 @@ LANE void iq4_xs_store(const float *x, const float scales[8], unsigned char *y) 
 
 SIMD void LEVEL(quantize_iq4_xs)(const float *x, unsigned char *y, size_t n,
                                  const float *importance) {
-    float sigma2[8] = {0.0f};
+    float sigma2[VF_LANES] = {0.0f};
     for (size_t i = 0; i < n; i += IQ4_CHUNK) {
         int here = n - i < IQ4_CHUNK ? (int)(n - i) : IQ4_CHUNK;
-        size_t block = i / IQ4_SUPER % 8;
+        size_t block = i / IQ4_SUPER % VF_LANES;
         if (importance && block == 0) {
-            /* The serial sums of eight super-blocks together. */
+            /* The serial sums of some super-blocks together. */
             size_t left = (n - i) / IQ4_SUPER;
-            int count = left < 8 ? (int)left : 8;
+            int count = left < VF_LANES ? (int)left : VF_LANES;
             vf_store(sigma2, iq4_sigma2(x + i, IQ4_SUPER, count, IQ4_SUPER));
         }
-        float w[IQ4_CHUNK], d[16];
+        float w[IQ4_CHUNK], d[2 * VF_LANES];
         iq4_weigh(x + i, importance ? importance + i : NULL, sigma2 + block, IQ4_SUPER, here, w);
         iq4_search(x + i, w, here / IQ4_GROUP, d);
         for (int k = 0; k < here; k += IQ4_SUPER, y += 136) {

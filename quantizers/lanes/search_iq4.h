@@ -1,8 +1,8 @@
 /*
  * The search of IQ4 (ref/iq4.h) for the scale of a group of 32. Private to quantizers/.
  *
- * Here the lanes are not groups but trials: fifteen of them, in two vectors. They multiply x by
- * (s - 127) / smax, s = -7 .. 7; that is, by -134 to -120 over smax. Half-way points between the
+ * Here the lanes are not groups but trials: fifteen of them, in one or two vectors. They multiply x
+ * by (s - 127) / smax, s = -7 .. 7; that is, by -134 to -120 over smax. Half-way points between the
  * sixteen values of a code are further apart than that, so that over all trials an element meets
  * one of them at most: it has one value in the first k trials and its neighbour in the rest. What
  * it adds to the sums is then known beforehand, two numbers for each sum, and a trial costs an
@@ -23,64 +23,7 @@
 
 enum { IQ4_GROUP = 32, IQ4_LANES = 16 };
 
-/* ---- codes ----------------------------------------------------------------------------------- */
-
-/*
- * Codes by binary search, four comparisons with half-way points. What is known of the code so far
- * is kept as 0, -1, -2, ...: masks of comparisons add up to that, and its low three bits pick from
- * a table of eight. Hence the order of tables: entry 0, then from the last one down.
- */
-#define IQ4_ORDER(a, b, c, d, e, f, g, h) a, h, g, f, e, d, c, b
-
-struct iq4_code {
-    vi pair; /* minus the code / 2 */
-    vm odd;
-};
-
-LANE struct iq4_code iq4_code_of(vf v) {
-    static const float middle_2[8] = {IQ4_ORDER(-57.0f, 45.5f, 0, 0, 0, 0, -57.0f, 45.5f)};
-    static const float middle_3[8] = {
-        IQ4_ORDER(-93.5f, -28.5f, 19.0f, 79.0f, -93.5f, -28.5f, 19.0f, 79.0f)};
-    static const float middle_4[8] = {
-        IQ4_ORDER(-115.5f, -74.0f, -42.0f, -16.0f, 7.0f, 31.5f, 61.0f, 101.0f)};
-    vi n = vi_of_mask(vf_ge(v, vf_set(-4.5f)));
-    n = vi_add(vi_add(n, n), vi_of_mask(vf_ge(v, vf_lookup(vf_load(middle_2), n))));
-    n = vi_add(vi_add(n, n), vi_of_mask(vf_ge(v, vf_lookup(vf_load(middle_3), n))));
-    return (struct iq4_code){n, vf_ge(v, vf_lookup(vf_load(middle_4), n))};
-}
-
-LANE vi iq4_index(struct iq4_code c) {
-    return vi_sub(vi_set(0), vi_add(vi_add(c.pair, c.pair), vi_of_mask(c.odd)));
-}
-
-/* A table of sixteen: entries of even codes, and of odd ones. Their differences are exact. */
-struct iq4_table {
-    float even[8], odd[8];
-};
-
-LANE vf iq4_lookup(const struct iq4_table *t, struct iq4_code c) {
-    vf even = vf_load(t->even);
-    vf step = vf_sub(vf_load(t->odd), even);
-    return vf_add(vf_lookup(even, c.pair), vf_keep(c.odd, vf_lookup(step, c.pair)));
-}
-
-/* Codes of a group for the scale whose inverse is id. */
-LANE vb iq4_codes(const float *x, float id) {
-    vi q[4];
-    for (int k = 0; k < 4; k++) {
-        q[k] = iq4_index(iq4_code_of(vf_mul(vf_set(id), vf_load(x + 8 * k))));
-    }
-    return vb_of_codes(q);
-}
-
-/* ---- the elements of a group over the trials ------------------------------------------------- */
-
-struct iq4_elements {
-    float qx[IQ4_GROUP][2]; /* w·q·x of the first k trials, and of the others */
-    float q2[IQ4_GROUP];    /* w·q·q of the first k trials */
-    float turn[IQ4_GROUP];  /* the bits in which that of the others differs */
-    int32_t row[IQ4_GROUP]; /* into iq4_rows: the low four bits */
-};
+/* ---- trials ---------------------------------------------------------------------------------- */
 
 /* Row k: the first k trials have 0, the others -1. There is no trial for lane 0. */
 #define IQ4_LANE(k, t) -((t) > (k))
@@ -95,6 +38,23 @@ static const _Alignas(64) int32_t iq4_rows[16][IQ4_LANES] = {
     IQ4_ROW(0),  IQ4_ROW(1),  IQ4_ROW(2),  IQ4_ROW(3), IQ4_ROW(4),  IQ4_ROW(5),
     IQ4_ROW(6),  IQ4_ROW(7),  IQ4_ROW(8),  IQ4_ROW(9), IQ4_ROW(10), IQ4_ROW(11),
     IQ4_ROW(12), IQ4_ROW(13), IQ4_ROW(14), IQ4_ROW(15)};
+
+#if VF_LANES == 16
+#include "lanes/search_iq4_16.h"
+#else
+#include "lanes/search_iq4_8.h"
+#endif
+
+/* Codes of a group for the scale whose inverse is id. */
+LANE vb iq4_codes(const float *x, float id) {
+    vi q[IQ4_GROUP / VF_LANES];
+    for (int k = 0; k < IQ4_GROUP / VF_LANES; k++) {
+        q[k] = iq4_index(iq4_code_of(vf_mul(vf_set(id), vf_load(x + VF_LANES * k))));
+    }
+    return vb_of_codes(q);
+}
+
+/* ---- the elements of a group over the trials ------------------------------------------------- */
 
 /* What trial t = 1 .. 15 multiplies by. */
 static inline float iq4_scale(float smax, int t) {
@@ -111,20 +71,20 @@ static inline int32_t iq4_exact_row(float x, float smax, float middle) {
     return k;
 }
 
-static const struct iq4_table iq4_values = {
-    {IQ4_ORDER(-127.0f, -83.0f, -49.0f, -22.0f, 1.0f, 25.0f, 53.0f, 89.0f)},
-    {IQ4_ORDER(-104.0f, -65.0f, -35.0f, -10.0f, 13.0f, 38.0f, 69.0f, 113.0f)}};
+static const struct iq4_table iq4_values =
+    IQ4_TABLE(-127.0f, -104.0f, -83.0f, -65.0f, -49.0f, -35.0f, -22.0f, -10.0f, 1.0f, 13.0f, 25.0f,
+              38.0f, 53.0f, 69.0f, 89.0f, 113.0f);
 
-/* Eight elements from i on. */
-LANE void iq4_prepare_8(struct iq4_elements *e, int i, const float *x, vf w, float smax) {
+/* A vector of elements from i on. */
+LANE void iq4_prepare(struct iq4_elements *e, int i, const float *x, vf w, float smax) {
     /* As |v| shrinks from trial to trial, the next value is the one towards code 8, and the
      * half-way point the one in between. Code 8 stays: the middle 0 is never met. */
-    static const struct iq4_table next = {
-        {IQ4_ORDER(-104.0f, -65.0f, -35.0f, -10.0f, 1.0f, 13.0f, 38.0f, 69.0f)},
-        {IQ4_ORDER(-83.0f, -49.0f, -22.0f, 1.0f, 1.0f, 25.0f, 53.0f, 89.0f)}};
-    static const struct iq4_table between = {
-        {IQ4_ORDER(-115.5f, -74.0f, -42.0f, -16.0f, 0.0f, 19.0f, 45.5f, 79.0f)},
-        {IQ4_ORDER(-93.5f, -57.0f, -28.5f, -4.5f, 7.0f, 31.5f, 61.0f, 101.0f)}};
+    static const struct iq4_table next =
+        IQ4_TABLE(-104.0f, -83.0f, -65.0f, -49.0f, -35.0f, -22.0f, -10.0f, 1.0f, 1.0f, 1.0f, 13.0f,
+                  25.0f, 38.0f, 53.0f, 69.0f, 89.0f);
+    static const struct iq4_table between =
+        IQ4_TABLE(-115.5f, -93.5f, -74.0f, -57.0f, -42.0f, -28.5f, -16.0f, -4.5f, 0.0f, 7.0f, 19.0f,
+                  31.5f, 45.5f, 61.0f, 79.0f, 101.0f);
     vf v = vf_load(x + i);
     struct iq4_code c = iq4_code_of(vf_mul(vf_set(iq4_scale(smax, 1)), v));
     vf middle = iq4_lookup(&between, c);
@@ -135,34 +95,32 @@ LANE void iq4_prepare_8(struct iq4_elements *e, int i, const float *x, vf w, flo
      * x = 0. */
     vf s = vf_add(vf_div(vf_mul(middle, vf_set(smax)), v), vf_set(134.5f));
     s = vf_min(s, vf_set(15.0f));
-    vf shifted = vf_add(s, vf_set(0x1.8p23f)); /* the low byte is k */
+    vf shifted = vf_add(s, vf_set(0x1.8p23f)); /* the low bits are k */
     vf off = vf_sub(s, vf_sub(shifted, vf_set(0x1.8p23f)));
-    vi_store(e->row + i, vf_bits(shifted));
+    vi_store(e->row + i, vi_left(vi_and(vf_bits(shifted), vi_set(0x0f)), 4));
 
     vf from = iq4_lookup(&iq4_values, c);
     vf to = iq4_lookup(&next, c);
     vf w_from = vf_mul(w, from);
     vf w_to = vf_mul(w, to);
-    vf_store_pairs(e->qx[i], vf_mul(w_from, v), vf_mul(w_to, v));
-    vf q2 = vf_mul(w_from, from);
-    vf_store(e->q2 + i, q2);
-    vf_store(e->turn + i, vf_turn(q2, vf_mul(w_to, to)));
+    iq4_store_terms(e, i, vf_mul(w_from, v), vf_mul(w_to, v), vf_mul(w_from, from),
+                    vf_mul(w_to, to));
 
     /* s is off by less than 134 * 2^-23 for its own roundings, and trials by twice that for theirs.
      */
     unsigned close = vm_bits(vf_gt(vf_abs(off), vf_set(0.4999f)));
     if (close) {
-        float m[8];
+        float m[VF_LANES];
         vf_store(m, middle);
         for (; close; close &= close - 1) {
             int lane = __builtin_ctz(close);
-            e->row[i + lane] = iq4_exact_row(x[i + lane], smax, m[lane]);
+            e->row[i + lane] = IQ4_LANES * iq4_exact_row(x[i + lane], smax, m[lane]);
         }
     }
 }
 
-/* What eight elements add to the sums of the first trial. */
-LANE void iq4_first_8(const float *x, vf w, float smax, float *qx, float *q2) {
+/* What a vector of elements adds to the sums of the first trial. */
+LANE void iq4_first(const float *x, vf w, float smax, float *qx, float *q2) {
     vf v = vf_load(x);
     vf q = iq4_lookup(&iq4_values, iq4_code_of(vf_mul(vf_set(1.0f / (-smax / -127.0f)), v)));
     vf wq = vf_mul(w, q);
@@ -170,44 +128,27 @@ LANE void iq4_first_8(const float *x, vf w, float smax, float *qx, float *q2) {
     vf_store(q2, vf_mul(wq, q));
 }
 
-/* Σ w·q·x and Σ w·q·q of all trials. */
-LANE void iq4_add_up(const struct iq4_elements *e, float *qx, float *q2) {
-    vf zero = vf_set(0.0f);
-    vf qx_a = zero, qx_b = zero, q2_a = zero, q2_b = zero;
-    UNROLL(4)
-    for (int i = 0; i < IQ4_GROUP; i++) {
-        const int32_t *row = iq4_rows[e->row[i] & 0x0f];
-        vi a = vi_load(row);
-        vi b = vi_load(row + 8);
-        qx_a = vf_add(qx_a, vf_pick(e->qx[i], a));
-        qx_b = vf_add(qx_b, vf_pick(e->qx[i], b));
-        q2_a = vf_add(q2_a, vf_turned(e->q2[i], e->turn[i], a));
-        q2_b = vf_add(q2_b, vf_turned(e->q2[i], e->turn[i], b));
-    }
-    vf_store(qx, qx_a);
-    vf_store(qx + 8, qx_b);
-    vf_store(q2, q2_a);
-    vf_store(q2 + 8, q2_b);
-}
+/* ---- a vector of groups ---------------------------------------------------------------------- */
 
-/* ---- eight groups ---------------------------------------------------------------------------- */
-
-/* signed_maximum() of up to eight groups. The extremes tell it, but where both are equally far from
- * zero and the first one counts. */
-LANE void iq4_signed_maxima(const float *x, int groups, float smax[8]) {
-    float low[8][8] = {{0.0f}}, high[8][8] = {{0.0f}};
+/* signed_maximum() of up to a vector of groups. The extremes tell it, but where both are equally
+ * far from zero and the first one counts. */
+LANE void iq4_signed_maxima(const float *x, int groups, float smax[VF_LANES]) {
+    float low[VF_LANES][VF_LANES] = {{0.0f}}, high[VF_LANES][VF_LANES] = {{0.0f}};
     for (int g = 0; g < groups; g++) {
-        vf a = vf_load(x + IQ4_GROUP * g);
-        vf b = vf_load(x + IQ4_GROUP * g + 8);
-        vf c = vf_load(x + IQ4_GROUP * g + 16);
-        vf d = vf_load(x + IQ4_GROUP * g + 24);
-        vf_store(low[g], vf_min(vf_min(a, b), vf_min(c, d)));
-        vf_store(high[g], vf_max(vf_max(a, b), vf_max(c, d)));
+        vf least = vf_load(x + IQ4_GROUP * g);
+        vf most = least;
+        for (int i = VF_LANES; i < IQ4_GROUP; i += VF_LANES) {
+            vf v = vf_load(x + IQ4_GROUP * g + i);
+            least = vf_min(v, least);
+            most = vf_max(v, most);
+        }
+        vf_store(low[g], least);
+        vf_store(high[g], most);
     }
-    vf l[8], h[8];
-    load_groups(l, low[0], 8, 8, 8);
-    load_groups(h, high[0], 8, 8, 8);
-    for (int i = 1; i < 8; i++) {
+    vf l[VF_LANES], h[VF_LANES];
+    load_groups(l, low[0], VF_LANES, VF_LANES, VF_LANES);
+    load_groups(h, high[0], VF_LANES, VF_LANES, VF_LANES);
+    for (int i = 1; i < VF_LANES; i++) {
         l[0] = vf_min(l[i], l[0]);
         h[0] = vf_max(h[i], h[0]);
     }
@@ -219,27 +160,27 @@ LANE void iq4_signed_maxima(const float *x, int groups, float smax[8]) {
     }
 }
 
-/* Of eight groups: the terms of the first trial, and the sums of the others. */
+/* Of a vector of groups: the terms of the first trial, and the sums of the others. */
 struct iq4_trials {
-    float first_qx[8][IQ4_GROUP], first_q2[8][IQ4_GROUP];
-    float qx[8][IQ4_LANES], q2[8][IQ4_LANES];
+    float first_qx[VF_LANES][IQ4_GROUP], first_q2[VF_LANES][IQ4_GROUP];
+    float qx[VF_LANES][IQ4_LANES], q2[VF_LANES][IQ4_LANES];
 };
 
-/* Eight groups as lanes: the sums of their trials. */
+/* Groups as lanes: the sums of their trials. */
 struct iq4_sums {
     vf qx[IQ4_LANES], q2[IQ4_LANES];
     vf d, best;
 };
 
 LANE void iq4_gather(struct iq4_sums *s, struct iq4_trials *r) {
-    load_groups(s->qx, r->qx[0], IQ4_LANES, 8, IQ4_LANES);
-    load_groups(s->q2, r->q2[0], IQ4_LANES, 8, IQ4_LANES);
+    load_groups(s->qx, r->qx[0], IQ4_LANES, VF_LANES, IQ4_LANES);
+    load_groups(s->q2, r->q2[0], IQ4_LANES, VF_LANES, IQ4_LANES);
     vf qx = vf_set(0.0f), q2 = qx;
-    for (int i = 0; i < IQ4_GROUP; i += 8) {
-        vf a[8], b[8];
-        load_groups(a, r->first_qx[0] + i, IQ4_GROUP, 8, 8);
-        load_groups(b, r->first_q2[0] + i, IQ4_GROUP, 8, 8);
-        for (int k = 0; k < 8; k++) {
+    for (int i = 0; i < IQ4_GROUP; i += VF_LANES) {
+        vf a[VF_LANES], b[VF_LANES];
+        load_groups(a, r->first_qx[0] + i, IQ4_GROUP, VF_LANES, VF_LANES);
+        load_groups(b, r->first_q2[0] + i, IQ4_GROUP, VF_LANES, VF_LANES);
+        for (int k = 0; k < VF_LANES; k++) {
             qx = vf_add(qx, a[k]);
             q2 = vf_add(q2, b[k]);
         }
@@ -259,14 +200,14 @@ LANE void iq4_keep_better(struct iq4_sums *s, int t) {
     s->best = vf_select(better, vf_mul(scale, qx), s->best);
 }
 
-/* All trials of up to eight groups with their weights. Groups of zeros, and those so large that a
- * product of smax overflows, are left out: they come back as bits. */
+/* All trials of up to a vector of groups with their weights. Groups of zeros, and those so large
+ * that a product of smax overflows, are left out: they come back as bits. */
 LANE unsigned iq4_try(const float *x, const float *w, int groups, struct iq4_trials *r) {
-    struct iq4_elements e[8];
-    float zeros[IQ4_GROUP] = {0.0f}, smax[8];
+    struct iq4_elements e[VF_LANES];
+    float zeros[IQ4_GROUP] = {0.0f}, smax[VF_LANES];
     unsigned apart = 0;
     iq4_signed_maxima(x, groups, smax);
-    if (groups < 8) {
+    if (groups < VF_LANES) {
         memset(r, 0, sizeof *r);
     }
     for (int g = 0; g < groups; g++) {
@@ -276,28 +217,31 @@ LANE unsigned iq4_try(const float *x, const float *w, int groups, struct iq4_tri
             xg = zeros;
             smax[g] = 1.0f;
         }
-        for (int i = 0; i < IQ4_GROUP; i += 8) {
+        for (int i = 0; i < IQ4_GROUP; i += VF_LANES) {
             vf wi = vf_load(w + IQ4_GROUP * g + i);
-            iq4_prepare_8(&e[g], i, xg, wi, smax[g]);
-            iq4_first_8(xg + i, wi, smax[g], r->first_qx[g] + i, r->first_q2[g] + i);
+            iq4_prepare(&e[g], i, xg, wi, smax[g]);
+            iq4_first(xg + i, wi, smax[g], r->first_qx[g] + i, r->first_q2[g] + i);
         }
     }
-    /* A loop of its own: it is no help to the processor to have work of two kinds in turns. */
-    for (int g = 0; g < groups; g++) {
-        iq4_add_up(&e[g], r->qx[g], r->q2[g]);
+    /* Sums are taken by twos. */
+    if (groups % 2 != 0) {
+        e[groups] = e[groups - 1];
     }
+    /* A loop of its own: it is no help to the processor to have work of two kinds in turns. */
+    iq4_add_up(e, groups, r->qx, r->q2);
     return apart;
 }
 
-/* Scales of up to sixteen groups with their weights. Choosing among trials is one long chain of
- * comparisons; two vectors of groups go through it side by side. */
-LANE void iq4_search(const float *x, const float *w, int groups, float d[16]) {
+/* Scales of up to two vectors of groups with their weights. Choosing among trials is one long chain
+ * of comparisons; two vectors of groups go through it side by side. */
+LANE void iq4_search(const float *x, const float *w, int groups, float d[2 * VF_LANES]) {
     struct iq4_trials r;
     struct iq4_sums s[2];
-    unsigned apart = iq4_try(x, w, groups < 8 ? groups : 8, &r);
+    unsigned apart = iq4_try(x, w, groups < VF_LANES ? groups : VF_LANES, &r);
     iq4_gather(&s[0], &r);
-    if (groups > 8) {
-        apart |= iq4_try(x + 256, w + 256, groups - 8, &r) << 8;
+    if (groups > VF_LANES) {
+        const int at = VF_LANES * IQ4_GROUP;
+        apart |= iq4_try(x + at, w + at, groups - VF_LANES, &r) << VF_LANES;
     }
     iq4_gather(&s[1], &r);
     for (int t = 1; t < IQ4_LANES; t++) {
@@ -305,7 +249,7 @@ LANE void iq4_search(const float *x, const float *w, int groups, float d[16]) {
         iq4_keep_better(&s[1], t);
     }
     vf_store(d, s[0].d);
-    vf_store(d + 8, s[1].d);
+    vf_store(d + VF_LANES, s[1].d);
     for (; apart; apart &= apart - 1) {
         int g = __builtin_ctz(apart);
         d[g] = uqff_iq4_search(x + IQ4_GROUP * g, w + IQ4_GROUP * g);

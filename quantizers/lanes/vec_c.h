@@ -176,6 +176,11 @@ LANE vi vi_and(vi a, vi b) {
     EACH(vi, a.v[i] & b.v[i]);
 }
 
+/* v << n */
+LANE vi vi_left(vi v, int n) {
+    EACH(vi, (int32_t)((uint32_t)v.v[i] << n));
+}
+
 LANE vi vi_max(vi a, vi b) {
     EACH(vi, a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
 }

@@ -24,6 +24,8 @@ const struct uqff_kernels uqff_kernels_avx512 = {
             ROW(Q4_K, q4_k),
             ROW(Q5_K, q5_k),
             ROW(Q6_K, q6_k),
+            ROW(IQ4_NL, iq4_nl),
+            ROW(IQ4_XS, iq4_xs),
         },
     .products = &uqff_products_avx512,
 };

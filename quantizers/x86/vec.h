@@ -162,6 +162,11 @@ LANE vi vi_and(vi a, vi b) {
     return _mm256_and_si256(a, b);
 }
 
+/* v << n */
+LANE vi vi_left(vi v, int n) {
+    return _mm256_slli_epi32(v, n);
+}
+
 LANE vi vi_max(vi a, vi b) {
     return _mm256_max_epi32(a, b);
 }

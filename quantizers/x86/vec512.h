@@ -157,6 +157,11 @@ LANE vi vi_and(vi a, vi b) {
     return _mm512_and_si512(a, b);
 }
 
+/* v << n */
+LANE vi vi_left(vi v, int n) {
+    return _mm512_slli_epi32(v, (unsigned)n);
+}
+
 LANE vi vi_max(vi a, vi b) {
     return _mm512_max_epi32(a, b);
 }
@@ -177,6 +182,43 @@ LANE vf vi_floats(vi v) {
 
 LANE vf vi_to_float(vi v) {
     return _mm512_cvtepi32_ps(v);
+}
+
+/* table[i & 15], the table being the lanes of a register */
+LANE vf vf_lookup(vf table, vi i) {
+    return _mm512_permutexvar_ps(i, table);
+}
+
+/* table[i & 31] */
+LANE vf vf_lookup_32(const float table[32], vi i) {
+    return _mm512_permutex2var_ps(vf_load(table), i, vf_load(table + 16));
+}
+
+LANE vi vi_lookup_32(const int32_t table[32], vi i) {
+    return _mm512_permutex2var_epi32(vi_load(table), i, vi_load(table + 16));
+}
+
+/* m ? v + 1 : v */
+LANE vi vi_count(vi v, vm m) {
+    return _mm512_mask_add_epi32(v, m, v, vi_set(1));
+}
+
+/* Pairs a[i], b[i]: pair i is at p[2 * vf_pair_of(i)]. In each quarter of registers two pairs are
+ * put together at a time. */
+LANE void vf_store_pairs(float *p, vf a, vf b) {
+    vf_store(p, _mm512_unpacklo_ps(a, b));
+    vf_store(p + 16, _mm512_unpackhi_ps(a, b));
+}
+
+LANE int vf_pair_of(int i) {
+    return (i & 16) + (i & 2) * 4 + (i & 12) / 2 + (i & 1);
+}
+
+/* m[i] ? pair[1] : pair[0], m[i] being -1 or 0 */
+LANE vf vf_pick(const float pair[2], vi m) {
+    double both;
+    memcpy(&both, pair, sizeof both);
+    return _mm512_permutevar_ps(_mm512_castpd_ps(_mm512_set1_pd(both)), m);
 }
 
 /* Codes 0..255 of 32 lanes as bytes in order. */
