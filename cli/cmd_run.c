@@ -243,9 +243,9 @@ static void print_speed(const struct session *s, const struct generated *made) {
         return;
     }
     fflush(stdout);
-    fprintf(stderr, "%sprompt: %zu tokens, %.1f a second; text: %zu tokens, %.1f a second%s\n",
-            s->cli->color_err ? "\x1b[2m" : "", made->evaluated,
-            rate(made->evaluated, made->prompt_seconds), made->count,
+    fprintf(stderr, "%sprompt: %zu token%s, %.1f a second; text: %zu token%s, %.1f a second%s\n",
+            s->cli->color_err ? "\x1b[2m" : "", made->evaluated, made->evaluated == 1 ? "" : "s",
+            rate(made->evaluated, made->prompt_seconds), made->count, made->count == 1 ? "" : "s",
             rate(made->count, made->text_seconds), s->cli->color_err ? "\x1b[0m" : "");
 }
 
