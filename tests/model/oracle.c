@@ -255,6 +255,10 @@ static void rotate(const struct oracle *o, double *x, size_t heads, bool local) 
 /* ---- a layer --------------------------------------------------------------------------------- */
 
 static bool slides(const struct oracle *o, size_t layer) {
+    const cJSON *types = cJSON_GetObjectItemCaseSensitive(o->config, "layer_types");
+    if (cJSON_IsArray(types)) {
+        return strcmp(cJSON_GetArrayItem(types, (int)layer)->valuestring, "sliding_attention") == 0;
+    }
     if (is(o, "gemma2")) {
         return layer % 2 == 0;
     }

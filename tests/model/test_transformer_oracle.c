@@ -99,6 +99,7 @@ static const struct {
     {"odd heads", "llama", 2, 0, 0, 40, 12, NULL},
     {"mistral", "mistral", 2, 0, 0, 40, 16, "\"sliding_window\": 7,\n"},
     {"mixtral", "mixtral", 2, 4, 2, 40, 16, NULL},
+    {"mixtral, window", "mixtral", 2, 4, 2, 40, 16, "\"sliding_window\": 10,\n"},
     {"qwen2", "qwen2", 2, 0, 0, 40, 16,
      "\"sliding_window\": 9, \"use_sliding_window\": true, \"max_window_layers\": 1,\n"},
     {"qwen2, no window", "qwen2", 2, 0, 0, 40, 16,
@@ -112,10 +113,16 @@ static const struct {
     {"gemma2", "gemma2", 2, 0, 0, 40, 16,
      "\"sliding_window\": 8, \"query_pre_attn_scalar\": 24, \"attn_logit_softcapping\": 1.5, "
      "\"final_logit_softcapping\": 2.5,\n"},
+    {"gemma2, a list", "gemma2", 2, 0, 0, 40, 16,
+     "\"sliding_window\": 8, \"layer_types\": [\"full_attention\", \"sliding_attention\"],\n"},
+    {"gemma3, a list", "gemma3_text", 2, 0, 0, 40, 16,
+     "\"sliding_window\": 8, \"rope_local_base_freq\": 100.0, "
+     "\"layer_types\": [\"full_attention\", \"sliding_attention\"],\n"},
     {"gemma3", "gemma3_text", 7, 0, 0, 40, 16,
      "\"sliding_window\": 8, \"query_pre_attn_scalar\": 24, \"rope_local_base_freq\": 100.0, "
      "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0},\n"},
     {"phi3", "phi3", 2, 0, 0, 40, 16, "\"partial_rotary_factor\": 0.5,\n"},
+    {"phi3, window", "phi3", 2, 0, 0, 40, 16, "\"sliding_window\": 11,\n"},
     {"phi3, longrope, short", "phi3", 2, 0, 0, 40, 16,
      "\"original_max_position_embeddings\": 512, \"rope_scaling\": {\"rope_type\": \"longrope\", "
      "\"short_factor\": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7], "
