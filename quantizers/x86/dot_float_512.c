@@ -42,7 +42,7 @@ LANE struct lanes lanes_add(uint32_t type, struct lanes sum, const unsigned char
     }
     /* A lane without an element keeps its sum. */
     for (int v = 0; k < n; v++, k += 16, w += 16 * bytes) {
-        __mmask16 live = n - k < 16 ? (__mmask16)((1u << (n - k)) - 1) : 0xffff;
+        __mmask16 live = (__mmask16)(n - k < 16 ? (1u << (n - k)) - 1 : 0xffffu);
         sum.v[v] = _mm512_mask3_fmadd_ps(sixteen_weights(type, w, live),
                                          _mm512_maskz_loadu_ps(live, x + k), sum.v[v], live);
     }

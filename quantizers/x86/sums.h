@@ -45,7 +45,7 @@ LANE void fetch_ahead(const unsigned char *p, size_t bytes) {
  * it comes to its place in the vector; that reaches to 2 bytes behind the last, and not before the
  * first. */
 LANE __m128i eight_words(const unsigned char *p, size_t stride) {
-    __m128i v = _mm_insert_epi16(_mm_setzero_si128(), uqff_load_le16(p), 0);
+    __m128i v = _mm_insert_epi16(_mm_setzero_si128(), (short)uqff_load_le16(p), 0);
 #define PUT(k)                                                                                     \
     v = _mm_blend_epi16(v, _mm_loadu_si128((const __m128i *)(p + k * stride - 2 * k)), 1 << k)
     PUT(1);
