@@ -177,8 +177,9 @@ struct gguf_texts {
 
 /* Strings live in the arena; NULL where there is nothing. */
 struct gguf_card {
-    const char *name, *license, *license_name, *license_link;
-    struct gguf_texts tags, languages, base_models;
+    const char *name, *author, *organization, *description, *quantized_by;
+    const char *license, *license_name, *license_link;
+    struct gguf_texts tags, languages, base_models, datasets;
 };
 /* The front matter of a README.md, as far as it is simple YAML. */
 enum uqff_code uqff_gguf_card_parse(const char *text, size_t size, struct uqff_arena *arena,

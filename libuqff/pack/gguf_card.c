@@ -135,6 +135,13 @@ static struct place find_place(struct gguf_card *card, struct span key) {
         struct place place;
     } places[] = {
         {"model_name", {&card->name, NULL}},
+        {"author", {&card->author, NULL}},
+        {"model_author", {&card->author, NULL}},
+        {"model_creator", {&card->author, NULL}},
+        {"organization", {&card->organization, NULL}},
+        {"description", {&card->description, NULL}},
+        {"model_description", {&card->description, NULL}},
+        {"quantized_by", {&card->quantized_by, NULL}},
         {"license", {&card->license, NULL}},
         {"license_name", {&card->license_name, NULL}},
         {"license_link", {&card->license_link, NULL}},
@@ -143,6 +150,8 @@ static struct place find_place(struct gguf_card *card, struct span key) {
         {"language", {NULL, &card->languages}},
         {"languages", {NULL, &card->languages}},
         {"base_model", {NULL, &card->base_models}},
+        {"dataset", {NULL, &card->datasets}},
+        {"datasets", {NULL, &card->datasets}},
     };
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         if (span_is(key, places[i].key)) {
@@ -204,6 +213,7 @@ void uqff_gguf_card_free(struct gguf_card *card) {
     uqff_free(card->tags.items);
     uqff_free(card->languages.items);
     uqff_free(card->base_models.items);
+    uqff_free(card->datasets.items);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

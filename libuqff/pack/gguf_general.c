@@ -119,22 +119,25 @@ static enum uqff_code set_texts(struct uqff_gguf_layout *layout, struct uqff_are
     return uqff_gguf_set_strings(layout, key, texts->count, strings, err);
 }
 
-/* "org/Name" of the models that this one was made from. */
-static enum uqff_code set_base_models(struct uqff_pack_plan *plan, struct uqff_gguf_layout *layout,
-                                      const struct gguf_card *card, struct uqff_error *err) {
-    size_t count = card->base_models.count;
-    if (count == 0) {
+/* "org/Name" of the models or data sets that this model was made from: base_model.0.name and so on.
+ */
+static enum uqff_code set_origins(struct uqff_pack_plan *plan, struct uqff_gguf_layout *layout,
+                                  const char *kind, const struct gguf_texts *origins,
+                                  struct uqff_error *err) {
+    if (origins->count == 0) {
         return UQFF_OK;
     }
+    char *count = uqff_arena_printf(&plan->arena, "general.%s.count", kind);
     enum uqff_code code =
-        uqff_gguf_set_u64(layout, "general.base_model.count", UQFF_GGUF_U32, count, err);
-    for (size_t i = 0; i < count && code == UQFF_OK; i++) {
-        const char *reference = card->base_models.items[i], *slash = strchr(reference, '/');
+        count == NULL ? uqff_fail_memory(err)
+                      : uqff_gguf_set_u64(layout, count, UQFF_GGUF_U32, origins->count, err);
+    for (size_t i = 0; i < origins->count && code == UQFF_OK; i++) {
+        const char *reference = origins->items[i], *slash = strchr(reference, '/');
         const char *name = slash != NULL && slash[1] != '\0' ? slash + 1 : reference;
         struct gguf_name parts = {0};
-        char *title = uqff_arena_printf(&plan->arena, "general.base_model.%zu.name", i);
-        char *version = uqff_arena_printf(&plan->arena, "general.base_model.%zu.version", i);
-        char *owner = uqff_arena_printf(&plan->arena, "general.base_model.%zu.organization", i);
+        char *title = uqff_arena_printf(&plan->arena, "general.%s.%zu.name", kind, i);
+        char *version = uqff_arena_printf(&plan->arena, "general.%s.%zu.version", kind, i);
+        char *owner = uqff_arena_printf(&plan->arena, "general.%s.%zu.organization", kind, i);
         if (title == NULL || version == NULL || owner == NULL) {
             return uqff_fail_memory(err);
         }
@@ -190,9 +193,13 @@ static enum uqff_code set_names(struct uqff_pack_plan *plan, struct uqff_gguf_la
         const char *key, *text;
     } texts[] = {
         {"general.name", card->name != NULL ? card->name : name.title},
+        {"general.author", card->author},
         {"general.version", name.version},
+        {"general.organization", card->organization},
         {"general.finetune", name.finetune},
         {"general.basename", name.basename},
+        {"general.description", card->description},
+        {"general.quantized_by", card->quantized_by},
         {"general.size_label", name.size_label},
         {"general.license", card->license},
         {"general.license.name", card->license_name},
@@ -218,7 +225,10 @@ enum uqff_code uqff_gguf_general(struct uqff_pack_plan *plan, struct uqff_gguf_l
         code = set_names(plan, layout, &card, err);
     }
     if (code == UQFF_OK) {
-        code = set_base_models(plan, layout, &card, err);
+        code = set_origins(plan, layout, "base_model", &card.base_models, err);
+    }
+    if (code == UQFF_OK) {
+        code = set_origins(plan, layout, "dataset", &card.datasets, err);
     }
     if (code == UQFF_OK) {
         code = set_texts(layout, &plan->arena, "general.tags", &card.tags, err);

@@ -205,7 +205,8 @@ static void tells_what_side_files_tell(void **state) {
     const char *model = told_model("Tiny-0.1M-Chat", LLAMA3_RULE);
     put(model, "README.md",
         "---\nlicense: apache-2.0\ntags: [tiny]\nlanguage: en\npipeline_tag: text-generation\n"
-        "base_model:\n- some-org/Base-1M-v2\n---\n# Tiny\n");
+        "base_model:\n- some-org/Base-1M-v2\ndatasets:\n- some-org/stories\n- tales\n"
+        "model_creator: Somebody\ndescription: 'Tells: stories'\n---\n# Tiny\n");
     put(model, "generation_config.json",
         "{\"temperature\":0.6,\"top_k\":20,\"top_p\":0.95,\"do_sample\":true,\"eos_token_id\":[1,2]"
         "}");
@@ -217,14 +218,20 @@ static void tells_what_side_files_tell(void **state) {
         "general.sampling.top_p",
         "general.sampling.temp",
         "general.name",
+        "general.author",
         "general.finetune",
         "general.basename",
+        "general.description",
         "general.size_label",
         "general.license",
         "general.base_model.count",
         "general.base_model.0.name",
         "general.base_model.0.version",
         "general.base_model.0.organization",
+        "general.dataset.count",
+        "general.dataset.0.name",
+        "general.dataset.0.organization",
+        "general.dataset.1.name",
         "general.tags",
         "general.languages",
         "qwen2.block_count",
@@ -259,6 +266,12 @@ static void tells_what_side_files_tell(void **state) {
     is_text(gguf, "general.finetune", "Chat");
     is_text(gguf, "general.size_label", "0.1M");
     is_text(gguf, "general.license", "apache-2.0");
+    is_text(gguf, "general.author", "Somebody");
+    is_text(gguf, "general.description", "Tells: stories");
+    is_count(gguf, "general.dataset.count", 2);
+    is_text(gguf, "general.dataset.0.name", "Stories");
+    is_text(gguf, "general.dataset.0.organization", "Some Org");
+    is_text(gguf, "general.dataset.1.name", "Tales");
     is_count(gguf, "general.base_model.count", 1);
     is_text(gguf, "general.base_model.0.name", "Base 1M v2");
     is_text(gguf, "general.base_model.0.version", "v2");
