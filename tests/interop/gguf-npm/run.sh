@@ -48,9 +48,9 @@ cp "$here"/*.mjs "$work/"
 
 files=$(mktemp -d)
 trap 'rm -rf "$files"' EXIT
-quants=f32,f16,bf16,q8_0,q6_k,q5_k_m,q5_1,q4_k_m,q4_1,q4_0,iq4_nl,iq4_xs,q3_k_m,q2_k,tq2_0,mxfp4
+quants=f32,f16,bf16,q8_0,q6_k,q5_k_m,q5_1,q4_k_m,q4_1,q4_0,iq4_nl,iq4_xs,q3_k_m,q2_k,tq1_0,tq2_0,mxfp4
 "$uqff" pack "$testdata/storyteller" -q "$quants" --format gguf -o "$files" --quiet
-"$uqff" pack "$testdata/storyteller" -q q4_k_s --imatrix "$testdata/storyteller/imatrix.gguf" \
+"$uqff" pack "$testdata/storyteller" -q q4_k_s,q2_k_s --imatrix "$testdata/storyteller/imatrix.gguf" \
     --format gguf -o "$files" --set custom.large=u64:18446744073709551615 --quiet 2>/dev/null
 "$uqff" pack "$testdata/storyteller" -q q5_k_s --max-shard 1M --format gguf -o "$files" --quiet
 if [ -n "${UQFF_EXTRA_DATA:-}" ]; then # a SentencePiece vocabulary
