@@ -305,11 +305,9 @@ static enum uqff_code continue_prompt(struct session *s, struct uqff_error *err)
     }
     if (code == UQFF_OK && s->cli->json) {
         code = print_json(s, &made, err);
-    } else if (made.text.size > 0 || code == UQFF_OK) {
-        if (!s->cli->json) {
-            printf("\n");
-            print_speed(s, &made);
-        }
+    } else if (!s->cli->json && ferror(stdout) == 0 && (made.text.size > 0 || code == UQFF_OK)) {
+        printf("\n");
+        print_speed(s, &made);
     }
     if (code == UQFF_OK && s->template != NULL) {
         add_message(s, "assistant", made.text.data == NULL ? "" : made.text.data, made.text.size);

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "output.h"
+
 static double seconds_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -173,9 +175,10 @@ static size_t character_length(unsigned char first) {
 }
 
 /* Moves complete characters from `pending` to the text and the stream. A character that has only
- * begun stays, unless this is the end; bytes that cannot be one become U+FFFD. */
-static void put_pending(const struct generator *g, struct uqff_buffer *pending, bool end,
-                        bool stream, struct uqff_buffer *text) {
+ * begun stays, unless this is the end; bytes that cannot be one become U+FFFD. Fails when nobody
+ * can read the stream: what would follow is not worth computing. */
+static enum uqff_code put_pending(const struct generator *g, struct uqff_buffer *pending, bool end,
+                                  bool stream, struct uqff_buffer *text, struct uqff_error *err) {
     size_t i = 0;
     while (i < pending->size) {
         const char *at = pending->data + i;
@@ -205,9 +208,7 @@ static void put_pending(const struct generator *g, struct uqff_buffer *pending, 
         memmove(pending->data, pending->data + i, pending->size - i);
         pending->size -= i;
     }
-    if (stream) {
-        fflush(stdout);
-    }
+    return stream ? output_finish(err) : UQFF_OK;
 }
 
 /* Appends the text of one token in the middle of others. Of the first token a text loses the space
@@ -302,7 +303,9 @@ enum uqff_code generator_run(struct generator *g, const uint32_t *prompt, size_t
         if (code == UQFF_OK) {
             out->ids[out->count++] = token;
             code = append_token(g, token, &pending, err);
-            put_pending(g, &pending, false, stream, &out->text);
+        }
+        if (code == UQFF_OK) {
+            code = put_pending(g, &pending, false, stream, &out->text, err);
         }
         /* The logits behind the last token are of no use. */
         if (code == UQFF_OK && out->count < most && out->count < g->capacity - count) {
@@ -310,7 +313,9 @@ enum uqff_code generator_run(struct generator *g, const uint32_t *prompt, size_t
         }
     }
     out->text_seconds = seconds_now() - begun;
-    put_pending(g, &pending, true, stream, &out->text);
+    if (code == UQFF_OK) {
+        code = put_pending(g, &pending, true, stream, &out->text, err);
+    }
     uqff_buffer_free(&pending);
     return code == UQFF_OK && out->text.failed ? uqff_fail_memory(err) : code;
 }
