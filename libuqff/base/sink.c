@@ -25,10 +25,11 @@ struct uqff_sink {
     int fd;           /* -1 while the file is opened for each use */
     int slot;
     bool created, overwrite, published, finished;
-    bool kept;            /* fd was taken from the process's share */
-    bool replaces;        /* a file, of which `replaced` tells */
-    struct stat replaced; /* what it was when the sink was created */
-    atomic_bool dirty;    /* written to since the last flush */
+    bool kept;                    /* fd was taken from the process's share */
+    bool replaces;                /* a file, of which `replaced` tells */
+    struct stat replaced;         /* what it was when the sink was created */
+    atomic_bool dirty;            /* written to since the last flush */
+    atomic_uint_least64_t behind; /* bytes written since write-back was last begun */
 };
 
 static enum uqff_code fail_write(const struct uqff_sink *sink, uint64_t offset, const char *what,
@@ -281,6 +282,22 @@ static enum uqff_code write_all(const struct uqff_sink *sink, int fd, uint64_t o
     return UQFF_OK;
 }
 
+/* Lets the disk begin with what is written while more is being made: the flush at the end would
+ * else wait for all of it. A hint, so a refusal does not matter. */
+static void begin_write_back(struct uqff_sink *sink, int fd, uint64_t n) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    enum { STEP = 16 << 20 };
+    if (atomic_fetch_add(&sink->behind, n) + n >= STEP) {
+        atomic_store(&sink->behind, 0);
+        int number = errno;
+        (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        errno = number;
+    }
+#else
+    (void)sink, (void)fd, (void)n;
+#endif
+}
+
 enum uqff_code uqff_sink_write(struct uqff_sink *sink, uint64_t offset, const void *bytes, size_t n,
                                struct uqff_error *err) {
     int fd = -1;
@@ -292,6 +309,9 @@ enum uqff_code uqff_sink_write(struct uqff_sink *sink, uint64_t offset, const vo
     code = acquire(sink, offset, &fd, err);
     if (code == UQFF_OK) {
         code = write_all(sink, fd, offset, bytes, n, err);
+    }
+    if (code == UQFF_OK) {
+        begin_write_back(sink, fd, n);
     }
     return release(sink, fd, code, err);
 }
@@ -333,6 +353,9 @@ static enum uqff_code copy_between_files(struct uqff_sink *sink, uint64_t offset
     code = acquire(sink, offset, &fd, err);
     if (code == UQFF_OK) {
         code = copy_in_kernel(sink, fd, offset, from, source_offset, n, done, err);
+    }
+    if (code == UQFF_OK) {
+        begin_write_back(sink, fd, *done);
     }
     code = release(sink, fd, code, err);
     uqff_source_release(source, from);
