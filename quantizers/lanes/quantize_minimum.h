@@ -28,6 +28,7 @@ struct minimum_type {
     int groups, group; /* groups * group = 256 */
     float scale_max;   /* largest code of a scale */
     float sigma_factor;
+    size_t bytes, d_at; /* of a super-block; where d is in it, with dmin behind */
 };
 
 /* What is known of some super-blocks and their groups; those of all stand one after the other. */
@@ -35,16 +36,17 @@ struct minimum_chunk {
     float scale[CHUNK * 16], minimum[CHUNK * 16]; /* as found */
     float iscale[CHUNK * 16], base[CHUNK * 16];   /* what the codes of the search are made from */
     float sum_w[CHUNK * 16];
-    uint8_t s[CHUNK][16], m[CHUNK][16]; /* codes of scales and minima */
+    float s[CHUNK * 16], m[CHUNK * 16]; /* codes of scales and minima */
     float d[CHUNK], dmin[CHUNK];
+    /* Scales, their inverses and minima as they will be read back. */
+    float step[CHUNK * 16], inverse[CHUNK * 16], offset[CHUNK * 16];
 };
 
-/* One super-block on the way out: scales and minima as they will be read back. */
+/* One super-block on the way out: its part of the above. */
 struct minimum_block {
     const float *x, *iscale, *base;
-    const uint8_t *s, *m;
-    float d, dmin;
-    float step[16], inverse[16], offset[16];
+    const float *step, *inverse, *offset;
+    uint8_t s[16], m[16];
 };
 
 /* ---- search ---------------------------------------------------------------------------------- */
@@ -73,13 +75,16 @@ LANE void minimum_load(struct qkx_lanes *q, const struct minimum_type *t, const 
     }
 }
 
-/* What there is one of in each super-block, for the groups from `first` on. */
+/* What there is one of in each super-block, for the groups from `first` on: those of one
+ * super-block, or of two. */
 LANE vf minimum_spread(const struct minimum_type *t, const float of_block[CHUNK], int first) {
-    float of_group[VF_LANES];
-    for (int l = 0; l < VF_LANES; l++) {
-        of_group[l] = of_block[(first + l) / t->groups];
+    vf v = vf_set(of_block[first / t->groups]);
+#if VF_LANES > 8
+    if (t->groups < VF_LANES) {
+        v = vf_select((vm)0xff00, vf_set(of_block[first / t->groups + 1]), v);
     }
-    return vf_load(of_group);
+#endif
+    return v;
 }
 
 LANE void minimum_search(const struct minimum_type *t, const float *x, const float *importance,
@@ -114,8 +119,9 @@ LANE void minimum_search(const struct minimum_type *t, const float *x, const flo
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* uqff_round_scales() */
-LANE float round_scales(int groups, float nmax, const float *scales, uint8_t *codes) {
+/* uqff_round_scales(). The codes of fewer groups than lanes have others behind, to be written over.
+ */
+LANE float round_scales(int groups, float nmax, const float *scales, float *codes) {
     const int step = groups < VF_LANES ? groups : VF_LANES;
     vf largest = vf_set(0.0f);
     for (int g = 0; g < groups; g += step) {
@@ -124,12 +130,8 @@ LANE float round_scales(int groups, float nmax, const float *scales, uint8_t *co
     float max = vf_largest(largest);
     float iscale = max > 0.0f ? nmax / max : 0.0f;
     for (int g = 0; g < groups; g += step) {
-        int32_t code[VF_LANES];
         vf v = vf_mul(vf_set(iscale), vf_load_first(scales + g, step));
-        vi_store(code, vf_nearest_int(v, 0.0f, nmax));
-        for (int i = 0; i < step; i++) {
-            codes[g + i] = (uint8_t)code[i];
-        }
+        vf_store(codes + g, vf_nearest(v, 0.0f, nmax));
     }
     return max / nmax;
 }
@@ -137,8 +139,25 @@ LANE float round_scales(int groups, float nmax, const float *scales, uint8_t *co
 LANE void minimum_steps_plain(const struct minimum_type *t, int blocks, struct minimum_chunk *c) {
     for (int b = 0; b < blocks; b++) {
         int g = b * t->groups;
-        c->d[b] = round_scales(t->groups, t->scale_max, c->scale + g, c->s[b]);
-        c->dmin[b] = round_scales(t->groups, t->scale_max, c->minimum + g, c->m[b]);
+        c->d[b] = round_scales(t->groups, t->scale_max, c->scale + g, c->s + g);
+        c->dmin[b] = round_scales(t->groups, t->scale_max, c->minimum + g, c->m + g);
+    }
+}
+
+/* Codes with super-blocks as lanes, as they stand in a chunk. */
+LANE void minimum_put_codes(const struct minimum_type *t, const vf *codes, float *to) {
+    for (int g = 0; g < t->groups; g += VF_LANES) {
+        float row[VF_LANES][VF_LANES];
+        const float *rows[VF_LANES];
+        vf out[VF_LANES];
+        for (int k = 0; k < VF_LANES; k++) {
+            rows[k] = row[k];
+            vf_store(row[k], codes[g + k < t->groups ? g + k : g]);
+        }
+        vf_load_columns(out, rows);
+        for (int b = 0; b < CHUNK; b++) {
+            vf_store(to + b * t->groups + g, out[b]);
+        }
     }
 }
 
@@ -155,14 +174,25 @@ LANE void minimum_steps_weighted(const struct minimum_type *t, int blocks,
     qp_search(&scales, &minima, t->groups, t->scale_max);
     vf_store(c->d, scales.step);
     vf_store(c->dmin, minima.step);
-    for (int g = 0; g < t->groups; g++) {
-        float s[VF_LANES], m[VF_LANES];
-        vf_store(s, scales.l[g]);
-        vf_store(m, minima.l[g]);
-        for (int b = 0; b < blocks; b++) {
-            c->s[b][g] = (uint8_t)s[b];
-            c->m[b][g] = (uint8_t)m[b];
-        }
+    minimum_put_codes(t, scales.l, c->s);
+    minimum_put_codes(t, minima.l, c->m);
+}
+
+/* Stores d and dmin of the super-blocks, and takes scales and minima as they come back. */
+LANE void minimum_store_steps(const struct minimum_type *t, int blocks, struct minimum_chunk *c,
+                              unsigned char *y) {
+    y += t->d_at;
+    for (int b = 0; b < blocks; b++, y += t->bytes) {
+        store_f16(y, c->d[b]);
+        store_f16(y + 2, c->dmin[b]);
+        c->d[b] = load_f16(y);
+        c->dmin[b] = load_f16(y + 2);
+    }
+    for (int g = 0; g < blocks * t->groups; g += VF_LANES) {
+        vf step = vf_mul(minimum_spread(t, c->d, g), vf_load(c->s + g));
+        vf_store(c->step + g, step);
+        vf_store(c->inverse + g, vf_div(vf_set(1.0f), step));
+        vf_store(c->offset + g, vf_mul(minimum_spread(t, c->dmin, g), vf_load(c->m + g)));
     }
 }
 
@@ -190,26 +220,29 @@ LANE vb minimum_codes(const struct minimum_type *t, const struct minimum_block *
     return vb_of_codes(q);
 }
 
-/* Stores d and dmin, and takes scales and minima as they come back. */
-LANE void minimum_store_steps(const struct minimum_type *t, struct minimum_block *b,
-                              unsigned char *d, unsigned char *dmin) {
-    store_f16(d, b->d);
-    store_f16(dmin, b->dmin);
-    float step = load_f16(d);
-    float offset = load_f16(dmin);
+/* Super-block k of a chunk. */
+LANE struct minimum_block minimum_block_of(const struct minimum_type *t,
+                                           const struct minimum_chunk *c, int k, const float *x) {
+    int first = k * t->groups;
+    struct minimum_block b = {.x = x,
+                              .iscale = c->iscale + first,
+                              .base = c->base + first,
+                              .step = c->step + first,
+                              .inverse = c->inverse + first,
+                              .offset = c->offset + first};
     for (int g = 0; g < t->groups; g++) {
-        b->step[g] = step * (float)b->s[g];
-        b->inverse[g] = 1.0f / b->step[g];
-        b->offset[g] = offset * (float)b->m[g];
+        b.s[g] = (uint8_t)(int)c->s[first + g];
+        b.m[g] = (uint8_t)(int)c->m[first + g];
     }
+    return b;
 }
 
-typedef void minimum_finish_fn(const struct minimum_type *t, struct minimum_block *b,
+typedef void minimum_finish_fn(const struct minimum_type *t, const struct minimum_block *b,
                                unsigned char *y);
 
 /* t and finish are constants where this is called, and the loops become those of the type. */
-LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *finish, size_t bytes,
-                           const float *x, unsigned char *y, size_t n, const float *importance) {
+LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *finish, const float *x,
+                           unsigned char *y, size_t n, const float *importance) {
     struct minimum_chunk c = {0};
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / SUPER_BLOCK;
@@ -221,14 +254,9 @@ LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *fini
             minimum_search(t, x + i, NULL, blocks, &c);
             minimum_steps_plain(t, blocks, &c);
         }
-        for (int k = 0; k < blocks; k++, i += SUPER_BLOCK, y += bytes) {
-            struct minimum_block b = {.x = x + i,
-                                      .iscale = c.iscale + k * t->groups,
-                                      .base = c.base + k * t->groups,
-                                      .s = c.s[k],
-                                      .m = c.m[k],
-                                      .d = c.d[k],
-                                      .dmin = c.dmin[k]};
+        minimum_store_steps(t, blocks, &c, y);
+        for (int k = 0; k < blocks; k++, i += SUPER_BLOCK, y += t->bytes) {
+            struct minimum_block b = minimum_block_of(t, &c, k, x + i);
             finish(t, &b, y);
         }
     }
@@ -236,8 +264,8 @@ LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *fini
 
 /* ---- Q2_K ------------------------------------------------------------------------------------ */
 
-LANE void finish_q2_k(const struct minimum_type *t, struct minimum_block *b, unsigned char *y) {
-    minimum_store_steps(t, b, y + 80, y + 82);
+LANE void finish_q2_k(const struct minimum_type *t, const struct minimum_block *b,
+                      unsigned char *y) {
     for (int g = 0; g < 16; g++) {
         y[g] = (unsigned char)(b->s[g] | b->m[g] << 4);
     }
@@ -255,14 +283,14 @@ SIMD void LEVEL(quantize_q2_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     static const struct minimum_type type = {
         {3, -0.5f, 0.1f, 15, true}, {3, -0.9f, 0.05f, 36, false}, .groups = 16, .group = 16,
-        .scale_max = 15.0f,         .sigma_factor = 1.0f};
-    minimum_quantize(&type, finish_q2_k, 84, x, y, n, importance);
+        .scale_max = 15.0f,         .sigma_factor = 1.0f,         .bytes = 84,  .d_at = 80};
+    minimum_quantize(&type, finish_q2_k, x, y, n, importance);
 }
 
 /* ---- Q4_K, Q5_K ------------------------------------------------------------------------------ */
 
-LANE void finish_q4_k(const struct minimum_type *t, struct minimum_block *b, unsigned char *y) {
-    minimum_store_steps(t, b, y, y + 2);
+LANE void finish_q4_k(const struct minimum_type *t, const struct minimum_block *b,
+                      unsigned char *y) {
     pack_scales_6(y + 4, b->s, b->m);
     for (int k = 0; k < 4; k++) {
         vb low = minimum_codes(t, b, 2 * k);
@@ -274,15 +302,15 @@ LANE void finish_q4_k(const struct minimum_type *t, struct minimum_block *b, uns
 SIMD void LEVEL(quantize_q4_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     static const struct minimum_type type = {
-        {15, -1.0f, 0.1f, 20, false}, {15, -0.9f, 0.05f, 36, false}, .groups = 8, .group = 32,
-        .scale_max = 63.0f,           .sigma_factor = 2.0f};
-    minimum_quantize(&type, finish_q4_k, 144, x, y, n, importance);
+        {15, -1.0f, 0.1f, 20, false}, {15, -0.9f, 0.05f, 36, false}, .groups = 8,  .group = 32,
+        .scale_max = 63.0f,           .sigma_factor = 2.0f,          .bytes = 144, .d_at = 0};
+    minimum_quantize(&type, finish_q4_k, x, y, n, importance);
 }
 
-LANE void finish_q5_k(const struct minimum_type *t, struct minimum_block *b, unsigned char *y) {
+LANE void finish_q5_k(const struct minimum_type *t, const struct minimum_block *b,
+                      unsigned char *y) {
     const vb nibble = vb_set(0x0f);
     const vb bit = vb_set(1);
-    minimum_store_steps(t, b, y, y + 2);
     pack_scales_6(y + 4, b->s, b->m);
     vb fifth = vb_set(0);
     for (int k = 0; k < 4; k++) {
@@ -298,9 +326,9 @@ LANE void finish_q5_k(const struct minimum_type *t, struct minimum_block *b, uns
 SIMD void LEVEL(quantize_q5_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     static const struct minimum_type type = {
-        {31, -0.5f, 0.1f, 15, false}, {31, -0.9f, 0.05f, 36, false}, .groups = 8, .group = 32,
-        .scale_max = 63.0f,           .sigma_factor = 2.0f};
-    minimum_quantize(&type, finish_q5_k, 176, x, y, n, importance);
+        {31, -0.5f, 0.1f, 15, false}, {31, -0.9f, 0.05f, 36, false}, .groups = 8,  .group = 32,
+        .scale_max = 63.0f,           .sigma_factor = 2.0f,          .bytes = 176, .d_at = 0};
+    minimum_quantize(&type, finish_q5_k, x, y, n, importance);
 }
 
 #endif
