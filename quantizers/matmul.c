@@ -77,7 +77,7 @@ enum uqff_code uqff_matmul_plan(uint32_t weight_type, uint32_t activation_type, 
         plan->activation_bytes =
             groups * blocks_of(plan, kernel) * kernel->group_bytes + kernel->slack;
         plan->scratch_bytes = panel_bytes(plan, kernel) + groups * kernel->tokens *
-                                                              kernel->results * UQFF_PANEL_ROWS *
+                                                              kernel->waiting * UQFF_PANEL_ROWS *
                                                               sizeof(float);
     } else {
         plan->activation_bytes = tokens * activation_row_bytes(plan);
@@ -169,7 +169,7 @@ static void run_panels(const struct uqff_matmul *plan, const struct uqff_matmul_
                        const unsigned char *weights, size_t rows, const unsigned char *activations,
                        float *out, size_t out_stride, unsigned char *scratch) {
     unsigned char *panel = scratch;
-    float *results = (float *)(void *)(scratch + panel_bytes(plan, kernel));
+    float *waiting = (float *)(void *)(scratch + panel_bytes(plan, kernel));
     for (size_t first = 0; first < rows; first += UQFF_PANEL_ROWS) {
         size_t count = rows - first < UQFF_PANEL_ROWS ? rows - first : UQFF_PANEL_ROWS;
         const unsigned char *row[UQFF_PANEL_ROWS];
@@ -178,11 +178,8 @@ static void run_panels(const struct uqff_matmul *plan, const struct uqff_matmul_
             row[r] = weights + (first + (r < count ? r : count - 1)) * plan->row_bytes;
         }
         kernel->pack(plan, row, panel);
-        kernel->multiply(plan, panel, activations, results);
-        for (size_t t = 0; t < plan->tokens; t++) {
-            memcpy(out + t * out_stride + first, results + t * UQFF_PANEL_ROWS,
-                   count * sizeof(float));
-        }
+        const struct uqff_results results = {out + first, out_stride, count};
+        kernel->multiply(plan, panel, activations, waiting, &results);
     }
 }
 

@@ -39,6 +39,13 @@ struct uqff_tiling {
     uint8_t sums_32; /* 1: sums start with one value of 32 bits, not with two words */
 };
 
+/* Where the products of a panel go. */
+struct uqff_results {
+    float *out; /* of the first token and row */
+    size_t stride;
+    size_t rows; /* UQFF_PANEL_ROWS, or fewer in the last panel */
+};
+
 struct uqff_matmul_kernel {
     struct uqff_tiling tiling; /* for uqff_place_codes */
     unsigned block;            /* columns that the sizes below are for */
@@ -47,7 +54,7 @@ struct uqff_matmul_kernel {
     unsigned slack;            /* bytes that a panel, and all activations, have too many */
     unsigned tokens;           /* in a group */
     unsigned fewest;           /* tokens for which it pays to unpack panels */
-    unsigned results;          /* arrays of floats for each token and row of a panel */
+    unsigned waiting;          /* arrays of floats for each token and row of a panel, as scratch */
     /* Puts `count` columns of one token, from a multiple of 256 on, where they belong among the
      * prepared activations. data: blocks of the activation type, or floats. */
     void (*place)(const struct uqff_matmul *plan, const unsigned char *data, size_t first,
@@ -55,9 +62,10 @@ struct uqff_matmul_kernel {
     /* Unpacks rows of weights. */
     void (*pack)(const struct uqff_matmul *plan, const unsigned char *const row[UQFF_PANEL_ROWS],
                  unsigned char *panel);
-    /* results[0][t][r] for all tokens and those that fill the last group. */
+    /* `waiting` is for sums that wait for others. */
     void (*multiply)(const struct uqff_matmul *plan, const unsigned char *panel,
-                     const unsigned char *activations, float *results);
+                     const unsigned char *activations, float *waiting,
+                     const struct uqff_results *results);
 };
 
 /* Every table but the reference's is sparse and rests on another, as in kernels.h. The reference
@@ -93,6 +101,23 @@ void uqff_place_codes(const struct uqff_matmul *plan, const unsigned char *data,
 
 /* Minima of a block. */
 #define UQFF_PER_MINIMUM(block, minimum) ((minimum) ? (block) / ((minimum) ? (minimum) : 1) : 0)
+
+/* Hands out the products of a panel with some tokens from `first` on, those that only fill the last
+ * group left out. Each token's are a line of the cache that is far from the next one's: so they are
+ * written as soon as they are there, and memory takes them while others are multiplied. */
+static inline void uqff_put_results(const struct uqff_matmul *plan,
+                                    const struct uqff_results *results, const float *products,
+                                    size_t first, size_t count) {
+    for (size_t t = first; t < first + count && t < plan->tokens; t++) {
+        float *out = results->out + t * results->stride;
+        if (results->rows == UQFF_PANEL_ROWS) {
+            memcpy(out, products, UQFF_PANEL_ROWS * sizeof *out);
+        } else {
+            memcpy(out, products, results->rows * sizeof *out);
+        }
+        products += UQFF_PANEL_ROWS;
+    }
+}
 
 /* Bytes of a block of four tokens for uqff_place_codes. */
 #define UQFF_PLACED_BYTES(block, group, offset, minimum, wide)                                     \

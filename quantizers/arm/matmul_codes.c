@@ -154,7 +154,7 @@ LANE void outer_add(struct lane *lane, const unsigned char *m, const unsigned ch
     }
 }
 
-LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *results) {
+LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *products) {
     for (int t = 0; t < TOKENS; t++) {
         for (int v = 0; v < 2; v++) {
             float32x4_t a = vaddq_f32(lane[0].v[t][v], lane[4].v[t][v]);
@@ -164,14 +164,14 @@ LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *results) {
             float32x4_t sum = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
             float32x4_t quiet = vreinterpretq_f32_u32(vdupq_n_u32(0x7fc00000));
             sum = vbslq_f32(vceqq_f32(sum, sum), sum, quiet);
-            vst1q_f32(results + UQFF_PANEL_ROWS * t + 4 * v, sum);
+            vst1q_f32(products + UQFF_PANEL_ROWS * t + 4 * v, sum);
         }
     }
 }
 
 /* ---- one block ------------------------------------------------------------------------------- */
 
-/* The layouts are those of lanes/matmul.h and matmul_place.c; w and results are already at the
+/* The layouts are those of lanes/matmul.h and matmul_place.c; w and the products are already at the
  * eight rows in question. */
 
 LANE void block_32(uint32_t type, struct lane *lane, const unsigned char *w,
@@ -219,10 +219,11 @@ LANE void block_256(uint32_t type, struct lane *lane, const unsigned char *w,
 /* ---- a panel --------------------------------------------------------------------------------- */
 
 LANE void multiply(uint32_t type, const struct uqff_matmul *plan, const unsigned char *panel,
-                   const unsigned char *activations, float *results) {
+                   const unsigned char *activations, const struct uqff_results *results) {
     const size_t blocks = plan->columns / (size_t)tile_block_of(type);
     const size_t x_bytes = blocks * group_bytes_of(type);
-    for (size_t t = 0; t < plan->tokens; t += TOKENS, results += TOKENS * UQFF_PANEL_ROWS) {
+    for (size_t t = 0; t < plan->tokens; t += TOKENS) {
+        float products[TOKENS * UQFF_PANEL_ROWS];
         for (int half = 0; half < 2; half++) {
             struct lane lane[UQFF_BLOCK_LANES];
             const unsigned char *w = panel + 32 * half;
@@ -237,15 +238,18 @@ LANE void multiply(uint32_t type, const struct uqff_matmul *plan, const unsigned
                 w += panel_bytes_of(type);
                 x += group_bytes_of(type);
             }
-            fold_lanes(lane, results + 8 * half);
+            fold_lanes(lane, products + 8 * half);
         }
+        uqff_put_results(plan, results, products, t, TOKENS);
         activations += x_bytes;
     }
 }
 
 #define MULTIPLY(name, TYPE, ...)                                                                  \
     void LEVEL(multiply_##name)(const struct uqff_matmul *plan, const unsigned char *panel,        \
-                                const unsigned char *activations, float *results) {                \
+                                const unsigned char *activations, float *waiting,                  \
+                                const struct uqff_results *results) {                              \
+        (void)waiting;                                                                             \
         multiply(UQFF_TYPE_##TYPE, plan, panel, activations, results);                             \
     }
 TILINGS(MULTIPLY)

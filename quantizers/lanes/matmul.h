@@ -160,7 +160,8 @@ LANE bool is_wide(uint32_t type) {
                             const unsigned char *const row[UQFF_PANEL_ROWS],                       \
                             unsigned char *panel);                                                 \
     void LEVEL(multiply_##name)(const struct uqff_matmul *plan, const unsigned char *panel,        \
-                                const unsigned char *activations, float *results);
+                                const unsigned char *activations, float *waiting,                  \
+                                const struct uqff_results *results);
 TILINGS(DECLARE)
 
 extern const struct uqff_matmul_kernel LEVEL(matmul_exact);

@@ -123,29 +123,34 @@ LANE struct sums lane_sums(const float *w, const float *x, size_t steps) {
 
 /* Sum number i has as many partners that wait for it as i has ones at its end. */
 static SIMD void multiply(const struct uqff_matmul *plan, const unsigned char *panel,
-                          const unsigned char *activations, float *results) {
+                          const unsigned char *activations, float *waiting,
+                          const struct uqff_results *results) {
     const size_t steps = steps_of(plan);
     const size_t groups = groups_of(plan);
     const size_t tile = TOKENS * UQFF_PANEL_ROWS;
     const float *w = (const float *)(const void *)panel;
     const float *x = (const float *)(const void *)activations;
-    float *waiting = results + groups * tile;
     for (unsigned i = 0; i < UQFF_FLOAT_LANES; i++) {
         size_t lane = reversed(i);
         size_t count = plan->columns / UQFF_FLOAT_LANES + (lane < plan->columns % UQFF_FLOAT_LANES);
         unsigned partners = (unsigned)__builtin_ctz(i + 1);
-        float *out = partners == WAITING ? results : waiting + partners * groups * tile;
         for (size_t g = 0; g < groups; g++) {
             struct sums s = lane_sums(w, x + g * steps * TOKENS, count);
             for (unsigned k = 0; k < partners; k++) {
                 sums_add(&s, waiting + (k * groups + g) * tile);
             }
-            sums_store(out + g * tile, &s);
+            if (partners < WAITING) {
+                sums_store(waiting + (partners * groups + g) * tile, &s);
+                continue;
+            }
+            _Alignas(64) float products[TOKENS * UQFF_PANEL_ROWS];
+            sums_store(products, &s);
+            one_nan_of(products, TOKENS * UQFF_PANEL_ROWS);
+            uqff_put_results(plan, results, products, g * TOKENS, TOKENS);
         }
         w += panel_stride(plan);
         x += token_stride(plan);
     }
-    one_nan_of(results, groups * tile);
 }
 
 const struct uqff_matmul_kernel LEVEL(matmul_exact) = {
@@ -155,7 +160,7 @@ const struct uqff_matmul_kernel LEVEL(matmul_exact) = {
     .group_bytes = UQFF_FLOAT_LANES * TOKENS * sizeof(float),
     .tokens = TOKENS,
     .fewest = FEWEST,
-    .results = 1 + WAITING,
+    .waiting = WAITING,
     .place = place,
     .pack = pack,
     .multiply = multiply,

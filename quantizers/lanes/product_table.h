@@ -18,7 +18,6 @@
         .group_bytes = UQFF_PLACED_BYTES(block_, group, OFFSET(offset), minimum, WIDE(has_sign)),  \
         .tokens = 4,                                                                               \
         .fewest = 3,                                                                               \
-        .results = 1,                                                                              \
         .place = uqff_place_codes,                                                                 \
         .pack = LEVEL(pack_##name),                                                                \
         .multiply = LEVEL(multiply_##name),                                                        \

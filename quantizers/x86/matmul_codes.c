@@ -198,14 +198,14 @@ LANE void outer_add(struct lane *lane, const unsigned char *m, const unsigned ch
 }
 
 /* uqff_fold_8 of every sum: 16 floats a token. */
-LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *results) {
+LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], float *products) {
     for (int i = 0; i < 8; i++) {
         __m256 a = _mm256_add_ps(lane[0].v[i], lane[4].v[i]);
         __m256 b = _mm256_add_ps(lane[1].v[i], lane[5].v[i]);
         __m256 c = _mm256_add_ps(lane[2].v[i], lane[6].v[i]);
         __m256 d = _mm256_add_ps(lane[3].v[i], lane[7].v[i]);
         __m256 sum = _mm256_add_ps(_mm256_add_ps(a, c), _mm256_add_ps(b, d));
-        _mm256_storeu_ps(results + 8 * i, one_nan(sum));
+        _mm256_storeu_ps(products + 8 * i, one_nan(sum));
     }
 }
 
@@ -314,9 +314,10 @@ LANE void block(uint32_t type, struct lane *lane, const unsigned char *w, const 
 /* Group after group: weights of a panel too long for the first-level cache stream from the second
  * fast enough. */
 LANE void multiply(uint32_t type, const struct uqff_matmul *plan, const unsigned char *panel,
-                   const unsigned char *x, float *results) {
+                   const unsigned char *x, const struct uqff_results *results) {
     const size_t blocks = plan->columns / (size_t)tile_block_of(type);
-    for (size_t t = 0; t < plan->tokens; t += 4, results += 4 * UQFF_PANEL_ROWS) {
+    for (size_t t = 0; t < plan->tokens; t += 4) {
+        float products[4 * UQFF_PANEL_ROWS];
         struct lane lane[UQFF_BLOCK_LANES];
         const unsigned char *w = panel;
         memset(lane, 0, sizeof lane);
@@ -325,13 +326,16 @@ LANE void multiply(uint32_t type, const struct uqff_matmul *plan, const unsigned
             w += panel_bytes_of(type);
             x += group_bytes_of(type);
         }
-        fold_lanes(lane, results);
+        fold_lanes(lane, products);
+        uqff_put_results(plan, results, products, t, 4);
     }
 }
 
 #define MULTIPLY(name, TYPE, ...)                                                                  \
     SIMD void LEVEL(multiply_##name)(const struct uqff_matmul *plan, const unsigned char *panel,   \
-                                     const unsigned char *activations, float *results) {           \
+                                     const unsigned char *activations, float *waiting,             \
+                                     const struct uqff_results *results) {                         \
+        (void)waiting;                                                                             \
         multiply(UQFF_TYPE_##TYPE, plan, panel, activations, results);                             \
     }
 TILINGS(MULTIPLY)

@@ -97,14 +97,14 @@ LANE void outer_add(struct lane *lane, const unsigned char *m, struct tokens sx)
 }
 
 /* uqff_fold_8 of every sum: 16 floats a token. */
-LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], int tokens, float *results) {
+LANE void fold_lanes(const struct lane lane[UQFF_BLOCK_LANES], int tokens, float *products) {
     for (int t = 0; t < tokens; t++) {
         __m512 a = _mm512_add_ps(lane[0].v[t], lane[4].v[t]);
         __m512 b = _mm512_add_ps(lane[1].v[t], lane[5].v[t]);
         __m512 c = _mm512_add_ps(lane[2].v[t], lane[6].v[t]);
         __m512 d = _mm512_add_ps(lane[3].v[t], lane[7].v[t]);
         __m512 sum = _mm512_add_ps(_mm512_add_ps(a, c), _mm512_add_ps(b, d));
-        _mm512_storeu_ps(results + UQFF_PANEL_ROWS * t, one_nan_512(sum));
+        _mm512_storeu_ps(products + UQFF_PANEL_ROWS * t, one_nan_512(sum));
     }
 }
 
@@ -171,9 +171,12 @@ LANE void block_256(uint32_t type, struct lane *lane, const unsigned char *w, st
 
 /* ---- a panel --------------------------------------------------------------------------------- */
 
-LANE void multiply_tokens(uint32_t type, size_t blocks, const unsigned char *w, struct tokens x,
-                          float *results) {
+/* The products of a panel with the tokens from `first` on. */
+LANE void multiply_tokens(uint32_t type, const struct uqff_matmul *plan, const unsigned char *w,
+                          struct tokens x, const struct uqff_results *results, size_t first) {
+    const size_t blocks = plan->columns / (size_t)tile_block_of(type);
     struct lane lane[UQFF_BLOCK_LANES];
+    float products[MOST * UQFF_PANEL_ROWS];
     memset(lane, 0, sizeof lane);
     for (size_t b = 0; b < blocks; b++) {
         if (tile_block_of(type) == 32) {
@@ -184,29 +187,29 @@ LANE void multiply_tokens(uint32_t type, size_t blocks, const unsigned char *w, 
         w += panel_bytes_of(type);
         x = after(x, group_bytes_of(type));
     }
-    fold_lanes(lane, x.count, results);
+    fold_lanes(lane, x.count, products);
+    uqff_put_results(plan, results, products, first, (size_t)x.count);
 }
 
 /* Some groups after the other: weights of a panel too long for the first-level cache stream from
  * the second fast enough. */
 LANE void multiply(uint32_t type, const struct uqff_matmul *plan, const unsigned char *panel,
-                   const unsigned char *x, float *results) {
-    const size_t blocks = plan->columns / (size_t)tile_block_of(type);
-    const size_t stride = blocks * group_bytes_of(type);
-    size_t groups = (plan->tokens + GROUP - 1) / GROUP;
-    for (; groups >= MOST_GROUPS; groups -= MOST_GROUPS, x += MOST_GROUPS * stride) {
-        multiply_tokens(type, blocks, panel, (struct tokens){MOST, x, stride}, results);
-        results += MOST * UQFF_PANEL_ROWS;
+                   const unsigned char *x, const struct uqff_results *results) {
+    const size_t stride = plan->columns / (size_t)tile_block_of(type) * group_bytes_of(type);
+    size_t t = 0;
+    for (; t + MOST - GROUP < plan->tokens; t += MOST, x += MOST_GROUPS * stride) {
+        multiply_tokens(type, plan, panel, (struct tokens){MOST, x, stride}, results, t);
     }
-    for (; groups > 0; groups--, x += stride) {
-        multiply_tokens(type, blocks, panel, (struct tokens){GROUP, x, stride}, results);
-        results += GROUP * UQFF_PANEL_ROWS;
+    for (; t < plan->tokens; t += GROUP, x += stride) {
+        multiply_tokens(type, plan, panel, (struct tokens){GROUP, x, stride}, results, t);
     }
 }
 
 #define MULTIPLY(name, TYPE, ...)                                                                  \
     SIMD void LEVEL(multiply_##name)(const struct uqff_matmul *plan, const unsigned char *panel,   \
-                                     const unsigned char *activations, float *results) {           \
+                                     const unsigned char *activations, float *waiting,             \
+                                     const struct uqff_results *results) {                         \
+        (void)waiting;                                                                             \
         multiply(UQFF_TYPE_##TYPE, plan, panel, activations, results);                             \
     }
 TILINGS(MULTIPLY)
