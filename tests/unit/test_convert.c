@@ -630,7 +630,7 @@ static void refuses_and_leaves_nothing(void **state) {
         {"new.gguf", "q8_0", false, UQFF_CONVERT_AUTO, UQFF_E_ARGUMENT,
          "is already quantized as Q4_0; quantizing it again as Q8_0 loses accuracy and must be "
          "allowed"},
-        {"new", "iq4_nl", true, UQFF_CONVERT_AUTO, UQFF_E_TYPE, "mistral.rs cannot load"},
+        {"new", "iq4_nl", true, UQFF_CONVERT_AUTO, UQFF_E_ARGUMENT, "mistral.rs cannot load"},
         {"new.gguf", "q4_00", false, UQFF_CONVERT_AUTO, UQFF_E_UNKNOWN, "did you mean 'q4_0'"},
         {"made.uqff", NULL, false, UQFF_CONVERT_AUTO, UQFF_E_IS_INPUT, "made.uqff"},
     };
