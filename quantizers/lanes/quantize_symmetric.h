@@ -94,11 +94,12 @@ LANE float largest_scale(const float *scales) {
 
 /* ---- Q6_K ------------------------------------------------------------------------------------ */
 
-LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
+/* Stores scales. Returns false when the super-block counts as zero, and is stored. */
+LANE bool q6_k_store_scales(struct symmetric_block *b, unsigned char *y) {
     float largest = largest_scale(b->scale);
     if (fabsf(largest) < UQFF_GROUP_EPSILON) {
         memset(y, 0, 210);
-        return;
+        return false;
     }
     float iscale = -128.0f / largest;
     store_f16(y + 208, 1.0f / iscale);
@@ -114,6 +115,10 @@ LANE void q6_k_store(struct symmetric_block *b, unsigned char *y) {
             y[192 + g + k] = (unsigned char)s[k];
         }
     }
+    return true;
+}
+
+LANE void q6_k_store_codes(const struct symmetric_block *b, unsigned char *y) {
     const vb nibble = vb_set(0x0f);
     for (int h = 0; h < 2; h++) {
         vb q[4], high = vb_set(0);
@@ -147,9 +152,16 @@ SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
             }
         }
         symmetric_search(b, blocks, q, &qx_type_32);
+        /* Scales are long chains of operations: side by side they wait together. */
+        bool some[QX_BLOCKS];
+        for (int k = 0; k < blocks; k++) {
+            some[k] = q6_k_store_scales(&b[k], y + 210 * k);
+        }
         for (int k = 0; k < blocks; k++, i += SYMMETRIC_LENGTH, y += 210) {
             b[k].x = x + i;
-            q6_k_store(&b[k], y);
+            if (some[k]) {
+                q6_k_store_codes(&b[k], y);
+            }
         }
     }
 }
