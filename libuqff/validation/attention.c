@@ -157,7 +157,9 @@ enum uqff_code uqff_attend(struct uqff_sequence *sequence, size_t l, size_t firs
     enum uqff_code code =
         uqff_room(&sequence->attention, threads,
                   UQFF_QUERIES * (a.row + sequence->value_dims) * sizeof(float), err);
-    return code != UQFF_OK
-               ? code
-               : uqff_parallel_for(shape->kv_heads * a.pieces, threads, run_piece, &a, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    threads = uqff_product_threads(sequence, tokens, a.row * shape->heads * shape->head_dim);
+    return uqff_parallel_for(shape->kv_heads * a.pieces, threads, run_piece, &a, err);
 }

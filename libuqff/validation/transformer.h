@@ -129,6 +129,9 @@ enum uqff_code uqff_each_token(const struct uqff_sequence *sequence, size_t coun
                                uqff_loop_body *body, void *context,
                                struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* How many threads `products` multiplications for each of `tokens` tokens are worth. */
+unsigned uqff_product_threads(const struct uqff_sequence *sequence, size_t tokens, size_t products);
+
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 struct product {

@@ -5,8 +5,11 @@
 #include "validation/transformer.h"
 
 enum {
-    FEW_TOKENS = 8,  /* handled on the calling thread: handing them out would cost more */
     MOST_ROWS = 256, /* of a piece of work */
+    /* Less is done by the calling thread: a team takes some microseconds to start and to end, and
+     * on a busy machine as long as its slowest thread waits for a core. */
+    FEW_VALUES = 1 << 15,
+    FEW_PRODUCTS = 1 << 20,
 };
 
 enum uqff_code uqff_room(struct room *room, uint64_t count, uint64_t size, struct uqff_error *err) {
@@ -37,8 +40,14 @@ void uqff_room_free(struct room *room) {
 
 enum uqff_code uqff_each_token(const struct uqff_sequence *sequence, size_t count,
                                uqff_loop_body *body, void *context, struct uqff_error *err) {
-    return uqff_parallel_for(count, count < FEW_TOKENS ? 1 : sequence->transformer->threads, body,
-                             context, err);
+    const struct uqff_transformer *t = sequence->transformer;
+    bool few = count * t->shape.hidden < FEW_VALUES;
+    return uqff_parallel_for(count, few ? 1 : t->threads, body, context, err);
+}
+
+unsigned uqff_product_threads(const struct uqff_sequence *sequence, size_t tokens,
+                              size_t products) {
+    return products * tokens < FEW_PRODUCTS ? 1 : sequence->transformer->threads;
 }
 
 /* ---- one multiplication ---------------------------------------------------------------------- */
@@ -215,9 +224,10 @@ enum uqff_code uqff_multiply(struct uqff_sequence *sequence, const struct produc
         .columns = products[0].weight->columns,
         .x = x,
     };
-    unsigned threads = sequence->transformer->threads;
+    size_t weights = 0;
     bool finish = false;
     for (size_t i = 0; i < count; i++) {
+        weights += products[i].weight->rows * run.columns;
         finish = finish || products[i].weight->head_rows > 0 || products[i].weight->bias != NULL;
     }
     show_input(&run);
@@ -228,9 +238,10 @@ enum uqff_code uqff_multiply(struct uqff_sequence *sequence, const struct produc
     plan_pieces(&run);
     code = plan_scratch(&run, err);
     code = code != UQFF_OK ? code : uqff_each_token(sequence, tokens, prepare_token, &run, err);
-    code = code != UQFF_OK
-               ? code
-               : uqff_parallel_for(run.first_piece[count], threads, run_piece, &run, err);
+    code = code != UQFF_OK ? code
+                           : uqff_parallel_for(run.first_piece[count],
+                                               uqff_product_threads(sequence, tokens, weights),
+                                               run_piece, &run, err);
     if (code == UQFF_OK && finish) {
         code = uqff_each_token(sequence, tokens, finish_token, &run, err);
     }
