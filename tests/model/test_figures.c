@@ -142,6 +142,9 @@ static void storyteller(void **state) {
         {"q2_k", 1.838490, 0.002203, 0.246123, 1.383, 97.551},
     };
     (void)state;
+    if (!FAST_BUILD) {
+        skip();
+    }
     measure_all(test_data("storyteller"), test_data("storyteller/valid.txt"), 0, false, false,
                 figures, sizeof figures / sizeof *figures);
 }
@@ -160,7 +163,7 @@ static void pure_types(void **state) {
         {.quant = "tq2_0", .perplexity = 1355.6176},
     };
     (void)state;
-    if (extra_data("models") == NULL) {
+    if (!FAST_BUILD || extra_data("models") == NULL) {
         skip();
     }
     measure_all(extra_data("models/stories260K-wide256"), extra_data("text/slice64k_clean.txt"), 8,
@@ -174,7 +177,7 @@ static void float_types(void **state) {
         {.quant = "bf16", .perplexity = 3.9644},
     };
     (void)state;
-    if (extra_data("models") == NULL) {
+    if (!FAST_BUILD || extra_data("models") == NULL) {
         skip();
     }
     measure_all(extra_data("models/stories260K-wide256"), extra_data("text/slice64k_clean.txt"), 8,
@@ -182,16 +185,10 @@ static void float_types(void **state) {
 }
 
 int main(void) {
-#ifdef __OPTIMIZE__
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(storyteller),
         cmocka_unit_test(pure_types),
         cmocka_unit_test(float_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
-#else
-    (void)storyteller, (void)pure_types, (void)float_types;
-    print_message("skipped: %d models take too long without optimization\n", 2 * MOST);
-    return 0;
-#endif
 }

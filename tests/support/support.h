@@ -35,6 +35,14 @@ void assert_fails_(enum uqff_code found, enum uqff_code expected, const struct u
 const char *test_data(const char *name);
 const char *extra_data(const char *name);
 
+/* Whether long measurements fit into this build: without optimization, or with a sanitizer, they
+ * would take minutes, and shorter tests run the same code. */
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+enum { FAST_BUILD = 1 };
+#else
+enum { FAST_BUILD = 0 };
+#endif
+
 /* A fresh scratch directory, removed with all it holds when the program ends. */
 const char *scratch(void);
 const char *scratch_file(const char *name); /* a path in it; static storage as above */
