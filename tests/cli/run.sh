@@ -43,11 +43,25 @@ export PATH TERM LC_ALL
 log=$scratch/log
 cd "$scratch/work" || exit 1
 
+# A blank line of the case parts two paragraphs only if a command or a comment comes next: others stand in
+# what a command prints. As many are written as make up for those that the output itself ends with.
+part_() {
+    [ "$blank_" = 0 ] && return
+    ends_=$(awk '{ n = $0 == "" ? n + 1 : 0 } END { print n + 0 }' "$log/found")
+    while [ "$ends_" -lt "$blank_" ]; do
+        echo >>"$log/found"
+        ends_=$((ends_ + 1))
+    done
+    blank_=0
+}
+
 : >"$log/found"
+blank_=0
 exec 3<"$case"
 while IFS= read -r line_ <&3; do
     case $line_ in
     '$ '*)
+        part_
         printf '%s\n' "$line_" >>"$log/found"
         eval "${line_#??}" >"$log/out" 2>"$log/err" </dev/null 3<&-
         status_=$?
@@ -57,7 +71,12 @@ while IFS= read -r line_ <&3; do
         sed 's/^/! /' "$log/err" >>"$log/found"
         [ $status_ = 0 ] || printf '(exit %d)\n' $status_ >>"$log/found"
         ;;
-    '#'* | '') printf '%s\n' "$line_" >>"$log/found" ;;
+    '#'*)
+        part_
+        printf '%s\n' "$line_" >>"$log/found"
+        ;;
+    '') blank_=$((blank_ + 1)) ;;
+    *) blank_=0 ;;
     esac
 done
 cd /
