@@ -1,9 +1,6 @@
 /* uqff convert: a model in another container. */
 #include "cmd.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "json.h"
 #include "output.h"
 #include "progress.h"
@@ -31,14 +28,11 @@ static const struct option options[] = {
      "what a directory is to be: safetensors as Hugging Face has them, or as mistral.rs wants it"},
     {"allow-requantize", 0, NULL, OPTION_FLAG, AT(allow_requantize), COMPLETE_NONE, NULL,
      "with -q, take a source that is quantized already, with the loss that this means"},
-    {"no-tokenizer", 0, NULL, OPTION_FLAG, AT(no_tokenizer), COMPLETE_NONE, NULL,
-     "leave the tokenizer out of a GGUF"},
+    NO_TOKENIZER_OPTION(AT(no_tokenizer)),
     {"set", 0, "KEY=VALUE", OPTION_LIST, AT(metadata), COMPLETE_NONE, NULL,
      "put a key into a GGUF's metadata; VALUE may be TYPE:VALUE (u32:7, f32:1e-5, str:text)"},
-    {"max-shard", 0, "SIZE", OPTION_SIZE, AT(max_shard), COMPLETE_NONE, "none",
-     "largest file; what is larger is cut into shards"},
-    {"memory", 0, "SIZE", OPTION_SIZE, AT(memory), COMPLETE_NONE, "256M",
-     "memory for weights in work"},
+    MAX_SHARD_OPTION(AT(max_shard)),
+    MEMORY_OPTION(AT(memory)),
     {0},
 };
 
@@ -100,10 +94,7 @@ static enum uqff_code report(struct cli *cli, const char *from, enum uqff_conver
         json_text(document, "output", output);
         return json_print(cli, document, err);
     }
-    if (!cli->quiet) {
-        char text[5000];
-        printf("%s\n", output_cut(text, sizeof text, 0, output, strlen(output)));
-    }
+    output_made(cli, output);
     return UQFF_OK;
 }
 

@@ -1,7 +1,6 @@
 /* uqff export: one variant in another container. */
 #include "cmd.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "json.h"
@@ -29,14 +28,11 @@ static const struct option options[] = {
      "a directory as mistral.rs wants it, decoded weights in Hugging Face layout, or a GGUF file "
      "for "
      "llama.cpp"},
-    {"no-tokenizer", 0, NULL, OPTION_FLAG, AT(no_tokenizer), COMPLETE_NONE, NULL,
-     "leave the tokenizer out of a GGUF"},
+    NO_TOKENIZER_OPTION(AT(no_tokenizer)),
     {"dtype", 0, "f32|f16|bf16", OPTION_CHOICE, AT(dtype), COMPLETE_NONE,
      "what config.json says, else bf16", "safetensors: type of the decoded weights"},
-    {"max-shard", 0, "SIZE", OPTION_SIZE, AT(max_shard), COMPLETE_NONE, "none",
-     "largest file; what is larger is cut into shards"},
-    {"memory", 0, "SIZE", OPTION_SIZE, AT(memory), COMPLETE_NONE, "256M",
-     "memory for weights in work"},
+    MAX_SHARD_OPTION(AT(max_shard)),
+    MEMORY_OPTION(AT(memory)),
     {0},
 };
 
@@ -112,10 +108,7 @@ static enum uqff_code report(struct cli *cli, const struct uqff_model *model, un
         json_text(document, "output", output);
         return json_print(cli, document, err);
     }
-    if (!cli->quiet) {
-        char text[5000];
-        printf("%s\n", output_cut(text, sizeof text, 0, output, strlen(output)));
-    }
+    output_made(cli, output);
     return UQFF_OK;
 }
 

@@ -258,15 +258,7 @@ static void json_entry(cJSON *list, const struct uqff_importance_stats *stats) {
 static enum uqff_code print_json(const struct collection *c, struct uqff_error *err) {
     cJSON *document = json_document(c->cli);
     json_text(document, "path", c->cli->arguments.count > 0 ? c->cli->arguments.items[0] : NULL);
-    if (c->text.path == NULL) {
-        json_null(document, "text");
-    } else {
-        cJSON *text = json_object(document, "text");
-        json_text(text, "path", c->text.path);
-        json_u64(text, "bytes", c->text.bytes);
-        json_text(text, "sha256", c->text.sha256);
-        json_u64(text, "tokens", c->text.count);
-    }
+    corpus_put_json(&c->text, document);
     cJSON *merged = json_array(document, "merged");
     for (size_t i = 0; i < c->values->merge.count; i++) {
         json_text(merged, NULL, c->values->merge.items[i]);

@@ -1,9 +1,6 @@
 /* uqff merge: the files of a GGUF set as one. */
 #include "cmd.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "json.h"
 #include "output.h"
 #include "progress.h"
@@ -58,10 +55,7 @@ static enum uqff_code report(struct cli *cli, const struct uqff_gguf *file, cons
         json_u64(document, "tensors", uqff_gguf_tensor_count(file));
         return json_print(cli, document, err);
     }
-    if (!cli->quiet) {
-        char text[5000];
-        printf("%s\n", output_cut(text, sizeof text, 0, output, strlen(output)));
-    }
+    output_made(cli, output);
     return UQFF_OK;
 }
 

@@ -43,6 +43,23 @@ struct option {
     const char *help;     /* NULL hides the option from all listings */
 };
 
+/* Rows that several commands have; `offset` as above. */
+#define NO_TOKENIZER_OPTION(offset)                                                                \
+    {                                                                                              \
+        "no-tokenizer", 0, NULL, OPTION_FLAG, offset, COMPLETE_NONE, NULL,                         \
+            "leave the tokenizer out of a GGUF"                                                    \
+    }
+#define MAX_SHARD_OPTION(offset)                                                                   \
+    {                                                                                              \
+        "max-shard", 0, "SIZE", OPTION_SIZE, offset, COMPLETE_NONE, "none",                        \
+            "largest file; what is larger is cut into shards"                                      \
+    }
+#define MEMORY_OPTION(offset)                                                                      \
+    {                                                                                              \
+        "memory", 0, "SIZE", OPTION_SIZE, offset, COMPLETE_NONE, "256M",                           \
+            "memory for weights in work"                                                           \
+    }
+
 struct positional {
     const char *name; /* NULL ends a table */
     bool optional, many;

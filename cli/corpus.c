@@ -87,3 +87,15 @@ void corpus_free(struct corpus *corpus) {
     uqff_free(corpus->tokens);
     corpus->tokens = NULL;
 }
+
+void corpus_put_json(const struct corpus *corpus, cJSON *document) {
+    if (corpus->path == NULL) {
+        json_null(document, "text");
+        return;
+    }
+    cJSON *text = json_object(document, "text");
+    json_text(text, "path", corpus->path);
+    json_u64(text, "bytes", corpus->bytes);
+    json_text(text, "sha256", corpus->sha256);
+    json_u64(text, "tokens", corpus->count);
+}

@@ -2,7 +2,7 @@
 #ifndef UQFF_CLI_CORPUS_H
 #define UQFF_CLI_CORPUS_H
 
-#include "command.h"
+#include "json.h"
 
 #include "uqff/validation.h"
 
@@ -34,5 +34,8 @@ enum uqff_code corpus_read(const char *path, const struct uqff_vocabulary *vocab
                            const struct uqff_warner *warner, struct corpus *out,
                            struct uqff_error *err) UQFF_MUST_CHECK;
 void corpus_free(struct corpus *corpus);
+
+/* Adds the member "text": what was read, or null where path is NULL. */
+void corpus_put_json(const struct corpus *corpus, cJSON *document);
 
 #endif

@@ -120,6 +120,13 @@ struct uqff_warner output_warner(struct cli *cli) {
     return (struct uqff_warner){warn, cli};
 }
 
+void output_made(const struct cli *cli, const char *path) {
+    char text[5000];
+    if (!cli->quiet) {
+        printf("%s\n", output_cut(text, sizeof text, 0, path, strlen(path)));
+    }
+}
+
 enum uqff_code output_check_folder(const char *output, const char *format, struct uqff_error *err) {
     static const char *const endings[] = {".gguf", ".uqff", ".safetensors"};
     const size_t length = output == NULL ? 0 : strlen(output);

@@ -48,6 +48,9 @@ const char *output_cut(char *out, size_t capacity, unsigned columns, const void 
 /* The same for text that is printable already. */
 const char *output_shorten(char *out, size_t capacity, unsigned columns, const char *printable);
 
+/* Prints the name of a file or directory that was made, unless -q asked for silence. */
+void output_made(const struct cli *cli, const char *path);
+
 /* "2 884 864" */
 const char *output_count(char out[32], uint64_t n);
 

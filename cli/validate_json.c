@@ -118,15 +118,7 @@ static void put_base(const struct validation *v, cJSON *document) {
 enum uqff_code validation_print_json(const struct validation *v, struct uqff_error *err) {
     cJSON *document = json_document(v->cli);
     put_base(v, document);
-    if (v->text.path == NULL) {
-        json_null(document, "text");
-    } else {
-        cJSON *text = json_object(document, "text");
-        json_text(text, "path", v->text.path);
-        json_u64(text, "bytes", v->text.bytes);
-        json_text(text, "sha256", v->text.sha256);
-        json_u64(text, "tokens", v->text.count);
-    }
+    corpus_put_json(&v->text, document);
     json_u64(document, "context", v->context);
     json_u64(document, "chunks", v->chunks);
     json_u64(document, "stride", v->stride);
