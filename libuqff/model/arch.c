@@ -137,22 +137,24 @@ static const struct uqff_arch_rule qwen_moe[] = {
     END,
 };
 
-static const struct uqff_arch_rule gemma[] = {
+/* What all of Gemma have. */
+static const struct uqff_arch_rule gemmas[] = {
     INCLUDE(ends),
     INCLUDE(attention),
     INCLUDE(mlp),
     RESIDUAL("model.norm.weight", "output_norm.weight", RULE_SHIFTED),
     RESIDUAL(LAYER "input_layernorm.weight", "blk.{}.attn_norm.weight", RULE_SHIFTED),
+    END,
+};
+
+static const struct uqff_arch_rule gemma[] = {
+    INCLUDE(gemmas),
     RESIDUAL(LAYER "post_attention_layernorm.weight", "blk.{}.ffn_norm.weight", RULE_SHIFTED),
     END,
 };
 
 static const struct uqff_arch_rule gemma2[] = {
-    INCLUDE(ends),
-    INCLUDE(attention),
-    INCLUDE(mlp),
-    RESIDUAL("model.norm.weight", "output_norm.weight", RULE_SHIFTED),
-    RESIDUAL(LAYER "input_layernorm.weight", "blk.{}.attn_norm.weight", RULE_SHIFTED),
+    INCLUDE(gemmas),
     RESIDUAL(LAYER "post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight",
              RULE_SHIFTED),
     RESIDUAL(LAYER "pre_feedforward_layernorm.weight", "blk.{}.ffn_norm.weight", RULE_SHIFTED),

@@ -223,8 +223,6 @@ static enum uqff_code read_architectures(struct reader *reader, unsigned rank,
     }
 }
 
-static enum uqff_code read_object(struct reader *reader, unsigned rank, struct uqff_error *err);
-
 static bool is_key(const struct uqff_json_event *event, const char *key) {
     return strlen(key) == event->length && memcmp(event->text, key, event->length) == 0;
 }
@@ -316,44 +314,63 @@ static enum uqff_code read_layers(struct reader *reader, const char *key, bool t
     return code;
 }
 
-static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqff_error *err);
-
-/* What rope_parameters has for layers of a sliding window: their base is all that differs. */
-static enum uqff_code read_local_rope(struct reader *reader, unsigned rank,
-                                      struct uqff_error *err) {
-    static const struct field theta = REAL("rope_theta", rope_local_theta);
+static enum uqff_code skip_value(struct reader *reader, struct uqff_error *err) {
     struct uqff_json_event event;
-    bool done;
     enum uqff_code code = uqff_json_next(reader->json, &event, err);
-    if (code != UQFF_OK || event.kind != UQFF_JSON_OBJECT) {
-        return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-    }
+    return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
+}
+
+/* Reads the value of the member `key`, or passes over it. */
+typedef enum uqff_code member_reader(struct reader *reader, const struct uqff_json_event *key,
+                                     unsigned rank, struct uqff_error *err);
+
+/* The members of an object whose '{' was read. */
+static enum uqff_code read_object(struct reader *reader, member_reader *read, unsigned rank,
+                                  struct uqff_error *err) {
     for (;;) {
-        code = uqff_json_member(reader->json, &event, &done, err);
+        struct uqff_json_event key;
+        bool done;
+        enum uqff_code code = uqff_json_member(reader->json, &key, &done, err);
         if (code != UQFF_OK || done) {
             return code;
         }
-        if (is_key(&event, theta.key)) {
-            code = read_field(reader, &theta, rank, err);
-        } else {
-            code = uqff_json_next(reader->json, &event, err);
-            code = code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-        }
+        code = read(reader, &key, rank, err);
         if (code != UQFF_OK) {
             return code;
         }
     }
 }
 
+/* The same for a value that may be something else, which is passed over. */
+static enum uqff_code read_if_object(struct reader *reader, member_reader *read, unsigned rank,
+                                     struct uqff_error *err) {
+    struct uqff_json_event event;
+    enum uqff_code code = uqff_json_next(reader->json, &event, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    return event.kind == UQFF_JSON_OBJECT ? read_object(reader, read, rank, err)
+                                          : uqff_json_skip(reader->json, &event, err);
+}
+
+/* What rope_parameters has for layers of a sliding window: their base is all that differs. */
+static enum uqff_code read_local_rope_member(struct reader *reader,
+                                             const struct uqff_json_event *key, unsigned rank,
+                                             struct uqff_error *err) {
+    static const struct field theta = REAL("rope_theta", rope_local_theta);
+    return is_key(key, theta.key) ? read_field(reader, &theta, rank, err) : skip_value(reader, err);
+}
+
+/* What rope_scaling says, or rope_parameters in newer files, or that once for each kind of layer.
+ */
 static enum uqff_code read_rope_member(struct reader *reader, const struct uqff_json_event *key,
                                        unsigned rank, struct uqff_error *err) {
     struct uqff_rope_scaling *rope = &reader->config->rope;
-    struct uqff_json_event event;
     if (is_key(key, "full_attention")) {
-        return read_rope(reader, rank + RANK_ROPE_NESTED, err);
+        return read_if_object(reader, read_rope_member, rank + RANK_ROPE_NESTED, err);
     }
     if (is_key(key, "sliding_attention")) {
-        return read_local_rope(reader, rank + RANK_ROPE_NESTED, err);
+        return read_if_object(reader, read_local_rope_member, rank + RANK_ROPE_NESTED, err);
     }
     if (is_key(key, "long_factor")) {
         return read_factors(reader, "long_factor", offsetof(struct uqff_config, rope.long_factors),
@@ -369,29 +386,7 @@ static enum uqff_code read_rope_member(struct reader *reader, const struct uqff_
             return read_field(reader, &rope_fields[i], rank + (unsigned)i, err);
         }
     }
-    enum uqff_code code = uqff_json_next(reader->json, &event, err);
-    return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-}
-
-/* What rope_scaling says, or rope_parameters in newer files, or that once for each kind of layer.
- */
-static enum uqff_code read_rope(struct reader *reader, unsigned rank, struct uqff_error *err) {
-    struct uqff_json_event event;
-    bool done;
-    enum uqff_code code = uqff_json_next(reader->json, &event, err);
-    if (code != UQFF_OK || event.kind != UQFF_JSON_OBJECT) {
-        return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-    }
-    for (;;) {
-        code = uqff_json_member(reader->json, &event, &done, err);
-        if (code != UQFF_OK || done) {
-            return code;
-        }
-        code = read_rope_member(reader, &event, rank, err);
-        if (code != UQFF_OK) {
-            return code;
-        }
-    }
+    return skip_value(reader, err);
 }
 
 static enum uqff_code read_layout(struct reader *reader, struct uqff_error *err) {
@@ -404,6 +399,8 @@ static enum uqff_code read_layout(struct reader *reader, struct uqff_error *err)
     return uqff_json_skip(reader->json, &event, err);
 }
 
+static member_reader read_member;
+
 static enum uqff_code read_nested(struct reader *reader, struct uqff_error *err) {
     struct uqff_json_event event;
     enum uqff_code code = uqff_json_next(reader->json, &event, err);
@@ -413,17 +410,16 @@ static enum uqff_code read_nested(struct reader *reader, struct uqff_error *err)
     if (event.kind != UQFF_JSON_OBJECT) {
         return uqff_json_unexpected(reader->json, &event, "text_config", "an object", err);
     }
-    return read_object(reader, RANK_NESTED, err);
+    return read_object(reader, read_member, RANK_NESTED, err);
 }
 
 static enum uqff_code read_member(struct reader *reader, const struct uqff_json_event *key,
                                   unsigned rank, struct uqff_error *err) {
-    struct uqff_json_event event;
     if (is_key(key, "architectures")) {
         return read_architectures(reader, rank, err);
     }
     if (is_key(key, "rope_parameters") || is_key(key, "rope_scaling")) {
-        return read_rope(reader, rank + RANK_ROPE, err);
+        return read_if_object(reader, read_rope_member, rank + RANK_ROPE, err);
     }
     if (is_key(key, "_mistralrs_qk_rope_layout")) {
         return read_layout(reader, err);
@@ -446,24 +442,7 @@ static enum uqff_code read_member(struct reader *reader, const struct uqff_json_
             return read_field(reader, &fields[i], rank + (unsigned)i, err);
         }
     }
-    enum uqff_code code = uqff_json_next(reader->json, &event, err);
-    return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-}
-
-/* The members of an object whose '{' was read. */
-static enum uqff_code read_object(struct reader *reader, unsigned rank, struct uqff_error *err) {
-    for (;;) {
-        struct uqff_json_event key;
-        bool done;
-        enum uqff_code code = uqff_json_member(reader->json, &key, &done, err);
-        if (code != UQFF_OK || done) {
-            return code;
-        }
-        code = read_member(reader, &key, rank, err);
-        if (code != UQFF_OK) {
-            return code;
-        }
-    }
+    return skip_value(reader, err);
 }
 
 enum uqff_code uqff_model_parse_config(const char *json, size_t size, const char *where,
@@ -484,7 +463,7 @@ enum uqff_code uqff_model_parse_config(const char *json, size_t size, const char
     }
     code = uqff_json_expect(reader.json, UQFF_JSON_OBJECT, "the configuration", &event, err);
     if (code == UQFF_OK) {
-        code = read_object(&reader, 0, err);
+        code = read_object(&reader, read_member, 0, err);
     }
     if (code == UQFF_OK) {
         code = uqff_json_expect(reader.json, UQFF_JSON_END, "the configuration", &event, err);

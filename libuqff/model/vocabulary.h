@@ -76,6 +76,13 @@ enum uqff_code uqff_vocab_merge_line(struct uqff_vocabulary *v, size_t number, u
 enum uqff_code uqff_vocab_declare(struct uqff_vocabulary *v, uint64_t id, const char *text,
                                   size_t length, bool special, unsigned flags, uint64_t offset,
                                   struct uqff_error *err);
+/* The flags of an added token, by their names in either file. */
+struct vocabulary_flag {
+    const char *name;
+    unsigned flag;
+};
+#define UQFF_VOCAB_FLAGS 4
+extern const struct vocabulary_flag uqff_vocab_flags[UQFF_VOCAB_FLAGS];
 /* Keeps the first thing that a tokenizer could not honour. */
 enum uqff_code uqff_vocab_unsupported(struct uqff_vocabulary *v, struct uqff_error *err,
                                       const char *format, ...) UQFF_PRINTF(3, 4);

@@ -98,6 +98,13 @@ static enum uqff_code spell_spaces(struct uqff_vocabulary *v, struct vocabulary_
     return UQFF_OK;
 }
 
+const struct vocabulary_flag uqff_vocab_flags[UQFF_VOCAB_FLAGS] = {
+    {"lstrip", TOKEN_LSTRIP},
+    {"rstrip", TOKEN_RSTRIP},
+    {"normalized", TOKEN_NORMALIZED},
+    {"single_word", TOKEN_SINGLE_WORD},
+};
+
 enum uqff_code uqff_vocab_declare(struct uqff_vocabulary *v, uint64_t id, const char *text,
                                   size_t length, bool special, unsigned flags, uint64_t offset,
                                   struct uqff_error *err) {

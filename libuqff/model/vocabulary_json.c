@@ -35,31 +35,48 @@ static enum uqff_code skip_value(struct uqff_json *json, struct uqff_error *err)
     return code != UQFF_OK ? code : uqff_json_skip(json, &event, err);
 }
 
-/* ---- the model ------------------------------------------------------------------------------- */
+/* Reads the value of the member `key`, whose text is gone with the next event. */
+typedef enum uqff_code member_reader(struct reader *r, const struct uqff_json_event *key,
+                                     struct uqff_error *err);
 
-static enum uqff_code read_vocab(struct reader *r, struct uqff_error *err) {
+static enum uqff_code read_object(struct reader *r, const char *what, member_reader *read,
+                                  struct uqff_error *err) {
     struct uqff_json_event event;
-    enum uqff_code code = uqff_json_expect(r->json, UQFF_JSON_OBJECT, "model.vocab", &event, err);
+    enum uqff_code code = uqff_json_expect(r->json, UQFF_JSON_OBJECT, what, &event, err);
     while (code == UQFF_OK) {
         bool done;
         code = uqff_json_member(r->json, &event, &done, err);
         if (code != UQFF_OK || done) {
             break;
         }
-        /* The id comes next, and the text's bytes are gone then: it is added first. */
-        struct vocabulary_token *token;
-        code = uqff_vocab_add(r->v, 0, event.text, event.length, UQFF_TOKEN_NORMAL, &token, err);
-        code = code != UQFF_OK ? code : uqff_json_next(r->json, &event, err);
-        if (code != UQFF_OK) {
-            break;
-        }
-        if (event.kind != UQFF_JSON_NUMBER || !event.is_u64 ||
-            event.integer >= UQFF_VOCABULARY_LIMIT) {
-            return uqff_json_unexpected(r->json, &event, "an id of model.vocab",
-                                        "a whole number below 2^22", err);
-        }
-        token->id = (uint32_t)event.integer;
+        code = read(r, &event, err);
     }
+    return code;
+}
+
+/* ---- the model ------------------------------------------------------------------------------- */
+
+static enum uqff_code read_vocab_member(struct reader *r, const struct uqff_json_event *key,
+                                        struct uqff_error *err) {
+    /* The id comes next, and the text's bytes are gone then: it is added first. */
+    struct vocabulary_token *token;
+    struct uqff_json_event event;
+    enum uqff_code code =
+        uqff_vocab_add(r->v, 0, key->text, key->length, UQFF_TOKEN_NORMAL, &token, err);
+    code = code != UQFF_OK ? code : uqff_json_next(r->json, &event, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
+    if (event.kind != UQFF_JSON_NUMBER || !event.is_u64 || event.integer >= UQFF_VOCABULARY_LIMIT) {
+        return uqff_json_unexpected(r->json, &event, "an id of model.vocab",
+                                    "a whole number below 2^22", err);
+    }
+    token->id = (uint32_t)event.integer;
+    return UQFF_OK;
+}
+
+static enum uqff_code read_vocab(struct reader *r, struct uqff_error *err) {
+    enum uqff_code code = read_object(r, "model.vocab", read_vocab_member, err);
     r->has_vocab = true;
     return code != UQFF_OK ? code : uqff_vocab_index(r->v, err);
 }
@@ -108,7 +125,7 @@ static enum uqff_code read_merges(struct reader *r, struct uqff_error *err) {
 }
 
 /* Small members of the model. Those that would change what merging means are refused at once. */
-static enum uqff_code read_model_member(struct reader *r, const char *key, struct uqff_error *err) {
+static enum uqff_code read_setting(struct reader *r, const char *key, struct uqff_error *err) {
     struct vocabulary_node *node;
     struct uqff_json_event event;
     enum uqff_code code = uqff_json_next(r->json, &event, err);
@@ -139,7 +156,7 @@ static enum uqff_code read_model_member(struct reader *r, const char *key, struc
     return code;
 }
 
-static const char *const model_members[] = {
+static const char *const settings[] = {
     "type",
     "continuing_subword_prefix",
     "end_of_word_suffix",
@@ -149,50 +166,37 @@ static const char *const model_members[] = {
     "dropout",
 };
 
-static enum uqff_code read_model(struct reader *r, struct uqff_error *err) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_expect(r->json, UQFF_JSON_OBJECT, "model", &event, err);
-    r->has_model = true;
-    while (code == UQFF_OK) {
-        bool done;
-        code = uqff_json_member(r->json, &event, &done, err);
-        if (code != UQFF_OK || done) {
-            break;
-        }
-        const char *known = NULL;
-        for (size_t i = 0; i < sizeof model_members / sizeof *model_members; i++) {
-            known = is(&event, model_members[i]) ? model_members[i] : known;
-        }
-        if (is(&event, "vocab") && !r->merges_only) {
-            code = read_vocab(r, err);
-        } else if (is(&event, "merges") && r->has_vocab) {
-            code = read_merges(r, err);
-        } else if (known != NULL && !r->merges_only) {
-            code = read_model_member(r, known, err);
-        } else {
-            code = skip_value(r->json, err);
-        }
+static enum uqff_code read_model_member(struct reader *r, const struct uqff_json_event *key,
+                                        struct uqff_error *err) {
+    const char *setting = NULL;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        setting = is(key, settings[i]) ? settings[i] : setting;
     }
-    return code;
+    if (is(key, "vocab") && !r->merges_only) {
+        return read_vocab(r, err);
+    }
+    if (is(key, "merges") && r->has_vocab) {
+        return read_merges(r, err);
+    }
+    if (setting != NULL && !r->merges_only) {
+        return read_setting(r, setting, err);
+    }
+    return skip_value(r->json, err);
+}
+
+static enum uqff_code read_model(struct reader *r, struct uqff_error *err) {
+    r->has_model = true;
+    return read_object(r, "model", read_model_member, err);
 }
 
 /* ---- added tokens ---------------------------------------------------------------------------- */
 
 static enum uqff_code read_added_member(struct reader *r, struct added *added,
                                         const struct uqff_json_event *key, struct uqff_error *err) {
-    static const struct {
-        const char *name;
-        unsigned flag;
-    } flags[] = {
-        {"lstrip", TOKEN_LSTRIP},
-        {"rstrip", TOKEN_RSTRIP},
-        {"normalized", TOKEN_NORMALIZED},
-        {"single_word", TOKEN_SINGLE_WORD},
-    };
     bool is_id = is(key, "id"), is_content = is(key, "content"), is_special = is(key, "special");
     unsigned flag = 0;
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        flag = is(key, flags[i].name) ? flags[i].flag : flag;
+    for (size_t i = 0; i < UQFF_VOCAB_FLAGS; i++) {
+        flag = is(key, uqff_vocab_flags[i].name) ? uqff_vocab_flags[i].flag : flag;
     }
     struct uqff_json_event event;
     enum uqff_code code = uqff_json_next(r->json, &event, err);
@@ -298,33 +302,35 @@ static enum uqff_code read_rule(struct reader *r, const struct vocabulary_node *
     return UQFF_OK;
 }
 
+static enum uqff_code read_document_member(struct reader *r, const struct uqff_json_event *key,
+                                           struct uqff_error *err) {
+    if (is(key, "model")) {
+        return read_model(r, err);
+    }
+    if (r->merges_only) {
+        return skip_value(r->json, err);
+    }
+    if (is(key, "added_tokens")) {
+        return read_added_tokens(r, err);
+    }
+    if (is(key, "normalizer")) {
+        return read_rule(r, &r->rules.normalizer, err);
+    }
+    if (is(key, "pre_tokenizer")) {
+        return read_rule(r, &r->rules.pre_tokenizer, err);
+    }
+    if (is(key, "post_processor")) {
+        return read_rule(r, &r->rules.post_processor, err);
+    }
+    if (is(key, "decoder")) {
+        return read_rule(r, &r->rules.decoder, err);
+    }
+    return skip_value(r->json, err);
+}
+
 static enum uqff_code read_document(struct reader *r, struct uqff_error *err) {
     struct uqff_json_event event;
-    enum uqff_code code = uqff_json_expect(r->json, UQFF_JSON_OBJECT, "tokenizer", &event, err);
-    while (code == UQFF_OK) {
-        bool done;
-        code = uqff_json_member(r->json, &event, &done, err);
-        if (code != UQFF_OK || done) {
-            break;
-        }
-        if (is(&event, "model")) {
-            code = read_model(r, err);
-        } else if (r->merges_only) {
-            code = skip_value(r->json, err);
-        } else if (is(&event, "added_tokens")) {
-            code = read_added_tokens(r, err);
-        } else if (is(&event, "normalizer")) {
-            code = read_rule(r, &r->rules.normalizer, err);
-        } else if (is(&event, "pre_tokenizer")) {
-            code = read_rule(r, &r->rules.pre_tokenizer, err);
-        } else if (is(&event, "post_processor")) {
-            code = read_rule(r, &r->rules.post_processor, err);
-        } else if (is(&event, "decoder")) {
-            code = read_rule(r, &r->rules.decoder, err);
-        } else {
-            code = skip_value(r->json, err);
-        }
-    }
+    enum uqff_code code = read_object(r, "tokenizer", read_document_member, err);
     return code != UQFF_OK ? code
                            : uqff_json_expect(r->json, UQFF_JSON_END, "tokenizer", &event, err);
 }

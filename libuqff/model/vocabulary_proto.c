@@ -107,6 +107,16 @@ static enum uqff_code next_field(struct message *m, struct field *field, bool *d
     }
 }
 
+/* The same, passing over fields of another kind. */
+static enum uqff_code next_of_kind(struct message *m, enum wire wire, struct field *field,
+                                   bool *done, struct uqff_error *err) {
+    enum uqff_code code;
+    do {
+        code = next_field(m, field, done, err);
+    } while (code == UQFF_OK && !*done && field->wire != wire);
+    return code;
+}
+
 /* ---- pieces ---------------------------------------------------------------------------------- */
 
 struct piece {
@@ -180,12 +190,9 @@ static enum uqff_code read_trainer(struct message *m, struct specification *spec
     for (;;) {
         struct field field;
         bool done;
-        enum uqff_code code = next_field(m, &field, &done, err);
+        enum uqff_code code = next_of_kind(m, WIRE_VARINT, &field, &done, err);
         if (code != UQFF_OK || done) {
             return code;
-        }
-        if (field.wire != WIRE_VARINT) {
-            continue;
         }
         switch (field.number) {
         case 3:
@@ -252,12 +259,9 @@ static enum uqff_code read_model(struct message *m, struct specification *spec,
     for (;;) {
         struct field field;
         bool done;
-        enum uqff_code code = next_field(m, &field, &done, err);
+        enum uqff_code code = next_of_kind(m, WIRE_BYTES, &field, &done, err);
         if (code != UQFF_OK || done) {
             return code;
-        }
-        if (field.wire != WIRE_BYTES) {
-            continue;
         }
         if (field.number == 1) {
             code = read_piece(m->v, &field.bytes, err);

@@ -149,15 +149,6 @@ static enum uqff_code read_template(struct settings *s, struct uqff_error *err) 
 
 static enum uqff_code read_declared(struct settings *s, const char *key, size_t length,
                                     struct uqff_error *err) {
-    static const struct {
-        const char *name;
-        unsigned flag;
-    } flags[] = {
-        {"lstrip", TOKEN_LSTRIP},
-        {"rstrip", TOKEN_RSTRIP},
-        {"normalized", TOKEN_NORMALIZED},
-        {"single_word", TOKEN_SINGLE_WORD},
-    };
     struct vocabulary_node *node;
     uint64_t id;
     unsigned set = 0;
@@ -172,8 +163,9 @@ static enum uqff_code read_declared(struct settings *s, const char *key, size_t 
                          "with content",
                          s->where, key);
     }
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        set |= uqff_vocab_flag(node, flags[i].name, false) ? flags[i].flag : 0;
+    for (size_t i = 0; i < UQFF_VOCAB_FLAGS; i++) {
+        bool given = uqff_vocab_flag(node, uqff_vocab_flags[i].name, false);
+        set |= given ? uqff_vocab_flags[i].flag : 0;
     }
     return uqff_vocab_declare(s->v, id, content->text, content->length,
                               uqff_vocab_flag(node, "special", false), set, node->offset, err);
