@@ -1,7 +1,6 @@
 /* Files made from those of a reader: copied, checked, and published together. Split and merge. */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "writer.h"
@@ -196,8 +195,7 @@ static enum uqff_code copy_all(struct run *run, struct uqff_error *err) {
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
-/* The strict reader opens what was written. */
-static enum uqff_code read_back(const struct uqff_sink *sink, struct uqff_error *err) {
+enum uqff_code uqff_gguf_read_back(const struct uqff_sink *sink, struct uqff_error *err) {
     struct uqff_source *source = NULL;
     struct uqff_gguf *file = NULL;
     enum uqff_code code = uqff_source_open(uqff_sink_temporary_path(sink), &source, err);
@@ -212,18 +210,6 @@ static enum uqff_code read_back(const struct uqff_sink *sink, struct uqff_error 
     return code;
 }
 
-/* Whoever could read the old file, and no other, reads the new one. */
-static enum uqff_code keep_mode(const struct uqff_sink *sink, struct uqff_error *err) {
-    struct stat status;
-    if (stat(uqff_sink_path(sink), &status) != 0 ||
-        chmod(uqff_sink_temporary_path(sink), status.st_mode & 07777) != 0) {
-        return uqff_fail(err, UQFF_E_PERMISSION, UQFF_NO_OFFSET,
-                         "%s: its permissions cannot be given to the new file",
-                         uqff_sink_path(sink));
-    }
-    return UQFF_OK;
-}
-
 static bool is_published(const struct uqff_sink *sink) {
     return strcmp(uqff_sink_path(sink), uqff_sink_temporary_path(sink)) == 0;
 }
@@ -233,11 +219,8 @@ static enum uqff_code publish(const struct run *run, struct uqff_error *err) {
     for (size_t i = 0; code == UQFF_OK && i < run->count; i++) {
         code = uqff_sink_flush(run->sinks[i], err);
         if (code == UQFF_OK) {
-            code = read_back(run->sinks[i], err);
+            code = uqff_gguf_read_back(run->sinks[i], err);
         }
-    }
-    if (code == UQFF_OK && run->rewrite->replaces_source) {
-        code = keep_mode(run->sinks[0], err);
     }
     for (size_t i = run->count; code == UQFF_OK && i > 0; i--) {
         code = uqff_sink_publish(run->sinks[i - 1], err);

@@ -90,7 +90,7 @@ struct gguf_rewrite {
     const struct uqff_gguf_layout *layout; /* finished */
     const char *const *paths;              /* one for each file of the layout */
     bool overwrite;
-    bool replaces_source; /* the one path is the reader's first file, and its mode is kept */
+    bool replaces_source; /* the one path is the reader's first file */
     const char *stage;    /* for progress */
     const struct uqff_progress *progress;
 };

@@ -225,18 +225,6 @@ static enum uqff_code pad(const struct writing *writing, size_t count, struct uq
     return code;
 }
 
-static enum uqff_code reopen(const struct uqff_sink *sink, struct uqff_error *err) {
-    struct uqff_source *source = NULL;
-    struct uqff_gguf *file = NULL;
-    enum uqff_code code = uqff_source_open(uqff_sink_temporary_path(sink), &source, err);
-    if (code == UQFF_OK) {
-        code = uqff_gguf_open(source, NULL, &file, err);
-    }
-    uqff_gguf_close(file);
-    uqff_source_close(source);
-    return code;
-}
-
 static enum uqff_code finish(const struct gguf_run *run, const struct writing *writing,
                              struct uqff_error *err) {
     enum uqff_code code = pad(writing, run->plan->gguf->count, err);
@@ -253,7 +241,7 @@ static enum uqff_code finish(const struct gguf_run *run, const struct writing *w
             code = uqff_sink_flush(writing->sinks[i], err);
         }
         if (code == UQFF_OK) {
-            code = reopen(writing->sinks[i], err);
+            code = uqff_gguf_read_back(writing->sinks[i], err);
         }
     }
     return code;

@@ -247,6 +247,10 @@ UQFF_API enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *l
                                                 struct uqff_buffer *out,
                                                 struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* Opens with the strict reader what a sink holds, which must be complete and flushed. */
+UQFF_API enum uqff_code uqff_gguf_read_back(const struct uqff_sink *sink,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
+
 /* ---- split, merge, edit -------------------------------------------------------------------------
  *
  * These make files from those of an open reader. Tensor data is moved by uqff_sink_copy, never
