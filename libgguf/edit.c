@@ -246,7 +246,11 @@ static enum uqff_code edit_by_copy(const struct uqff_gguf *file,
     return uqff_gguf_rewrite_run(&rewrite, err);
 }
 
-/* The file that would be changed is the one that is open, under a name of its own. */
+/* The file that would be changed is the one that is open, under a name of its own. A sink follows
+ * a link to what it is told to overwrite. Here nobody has named what the link leads to, and that
+ * may be one of a cache's blobs, which is known by its digest and is what other names lead to as
+ * well: with other bytes it would be taken for what was published. Files of several hard links are
+ * spared for the same reason. */
 static enum uqff_code check_path(const struct uqff_gguf *file, struct uqff_error *err) {
     const char *path = uqff_source_name(file->source);
     struct stat status;

@@ -93,6 +93,9 @@ static enum uqff_code lock(const struct target *target, struct uqff_error *err) 
     return UQFF_OK;
 }
 
+/* Not through a link, as a sink would: what it leads to may be shared, and known by its digest. The
+ * journal, too, stands beside the name that was given, and another name of the file would not find
+ * it. */
 static enum uqff_code target_open(const char *path, struct target *target, struct uqff_error *err) {
     struct stat status;
     *target = (struct target){.path = path, .fd = -1};
