@@ -250,11 +250,6 @@ static enum uqff_code choose_algorithms(struct job *job) {
     return UQFF_OK;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static enum uqff_code find_root(struct job *job) {
     char *directory = uqff_path_directory(job->values->manifest);
     char *real = directory == NULL ? NULL : realpath(directory, NULL);
@@ -325,16 +320,16 @@ static enum uqff_code finish(struct job *job, cJSON *document, bool json_manifes
         json_text(answer, "manifest", path);
         return json_print(cli, answer, job->err);
     }
-    if (code == UQFF_OK && !cli->quiet) {
-        char text[5000];
-        printf("%s\n", output_cut(text, sizeof text, 0, path, strlen(path)));
+    if (code == UQFF_OK) {
+        output_made(cli, path);
     }
     return code;
 }
 
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
     const struct values *values = arguments;
-    const bool json_manifest = values->manifest != NULL && ends_with(values->manifest, ".json");
+    const bool json_manifest =
+        values->manifest != NULL && uqff_text_ends(values->manifest, ".json");
     struct job job = {.cli = cli, .values = values, .err = err};
     struct list files = {0};
     enum uqff_code code = choose_algorithms(&job);

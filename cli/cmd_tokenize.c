@@ -70,15 +70,11 @@ static const struct example examples[] = {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* A file that is no container of weights other than GGUF may be a vocabulary alone. */
 static bool is_vocabulary_file(const char *path) {
-    return uqff_path_exists(path) && !uqff_path_is_directory(path) && !ends_with(path, ".uqff") &&
-           !ends_with(path, ".safetensors") && !ends_with(path, ".index.json");
+    return uqff_path_exists(path) && !uqff_path_is_directory(path) &&
+           !uqff_text_ends(path, ".uqff") && !uqff_text_ends(path, ".safetensors") &&
+           !uqff_text_ends(path, ".index.json");
 }
 
 static enum uqff_code open_vocabulary(struct cli *cli, struct uqff_model **model,

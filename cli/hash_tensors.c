@@ -9,13 +9,9 @@
 #include "uqff/quant.h"
 #include "uqff/safetensors.h"
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 bool hash_has_tensors(const char *path) {
-    return ends_with(path, ".safetensors") || ends_with(path, ".uqff") || ends_with(path, ".gguf");
+    return uqff_text_ends(path, ".safetensors") || uqff_text_ends(path, ".uqff") ||
+           uqff_text_ends(path, ".gguf");
 }
 
 /* A walk over one file. `all` takes the data of all tensors, one after the other. */
@@ -138,7 +134,7 @@ enum uqff_code hash_tensors(const struct hash_tensors *request, struct uqff_erro
     }
     if (code == UQFF_OK) {
         walk.tensors = request->object == NULL ? NULL : json_array(request->object, "tensors");
-        code = ends_with(request->path, ".gguf") ? walk_gguf(&walk) : walk_safetensors(&walk);
+        code = uqff_text_ends(request->path, ".gguf") ? walk_gguf(&walk) : walk_safetensors(&walk);
     }
     if (code == UQFF_OK) {
         finish_all(&walk);

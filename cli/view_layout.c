@@ -35,11 +35,6 @@ static void add(struct map *map, uint64_t offset, uint64_t bytes, const char *wh
     map->items[map->count++] = (struct stretch){offset, bytes, what, name};
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* What an entry of a UQFF file is, by its name. */
 static const char *what_of(const char *name) {
     static const struct {
@@ -52,7 +47,7 @@ static const char *what_of(const char *name) {
         {".weight.shape", "shape"},     {".bias", "bias"},
     };
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        if (ends_with(name, ends[i].end)) {
+        if (uqff_text_ends(name, ends[i].end)) {
             return ends[i].what;
         }
     }

@@ -91,6 +91,11 @@ size_t uqff_text_width(const char *text) {
     return width;
 }
 
+bool uqff_text_ends(const char *text, const char *ending) {
+    size_t n = strlen(text), m = strlen(ending);
+    return n >= m && memcmp(text + n - m, ending, m) == 0;
+}
+
 /* ---- printable text -------------------------------------------------------------------------- */
 
 /* Code points from U+0080 up that a terminal obeys, or that hide or reorder what stands beside

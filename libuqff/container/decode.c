@@ -18,13 +18,6 @@ struct slab {
     float *scale_values, *zero_values; /* AFQ: rows * columns / group of them */
 };
 
-static float load_f32(const unsigned char *p) {
-    uint32_t bits = uqff_load_le32(p);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* s eeee mmm, bias 7, no infinity: s1111111 is NaN. */
 static float decode_e4m3(unsigned byte) {
     int exponent = (int)(byte >> 3 & 15), mantissa = (int)(byte & 7);
@@ -272,7 +265,8 @@ static enum uqff_code read_hqq(const struct uqff_container *container, const str
             unsigned q = coding->bits == 8 ? weight[r * columns + c]
                          : r < 32          ? weight[r * columns + c] >> 4
                                            : weight[(r - 32) * columns + c] & 15;
-            out[r * columns + c] = ((float)q - load_f32(zeros + 4 * c)) * load_f32(scales + 4 * c);
+            out[r * columns + c] =
+                ((float)q - uqff_load_le_f32(zeros + 4 * c)) * uqff_load_le_f32(scales + 4 * c);
         }
     }
 out:

@@ -71,30 +71,14 @@ enum uqff_code uqff_container_load_digests(struct uqff_container *container,
     return UQFF_OK;
 }
 
-/* Place of an entry in data order, by the order that the safetensors reader keeps: offset, empty
- * entries first, name. */
-static size_t find_place(struct uqff_safetensors *file, const struct uqff_st_tensor *tensor) {
-    size_t low = 0, high = uqff_safetensors_count(file);
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct uqff_st_tensor *t = uqff_safetensors_tensor(file, middle);
-        int order = (t->offset > tensor->offset) - (t->offset < tensor->offset);
-        if (order == 0) {
-            order = (t->bytes != 0) - (tensor->bytes != 0);
-        }
-        if (order == 0) {
-            order = strcmp(t->name, tensor->name);
-        }
-        if (order == 0) {
-            return middle;
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+/* The order that the safetensors reader keeps: offset, empty entries first, name. */
+static int order_by_place(const void *key, const void *file, size_t i) {
+    const struct uqff_st_tensor *tensor = key, *t = uqff_safetensors_tensor(file, i);
+    int order = (tensor->offset > t->offset) - (tensor->offset < t->offset);
+    if (order == 0) {
+        order = (tensor->bytes != 0) - (t->bytes != 0);
     }
-    return UQFF_NONE;
+    return order != 0 ? order : strcmp(tensor->name, t->name);
 }
 
 bool uqff_container_entry_digest(const struct uqff_container *container, struct uqff_entry entry,
@@ -103,9 +87,10 @@ bool uqff_container_entry_digest(const struct uqff_container *container, struct 
     if (shard->digests == NULL) {
         return false;
     }
-    size_t place = find_place(shard->file, entry.tensor);
+    size_t place, count = uqff_safetensors_count(shard->file);
     /* The table itself has no row. */
-    if (place == UQFF_NONE || place + 1 >= uqff_safetensors_count(shard->file)) {
+    if (!uqff_search(entry.tensor, shard->file, count, order_by_place, &place) ||
+        place + 1 >= count) {
         return false;
     }
     memcpy(out->bytes, shard->digests + (place + 1) * sizeof out->bytes, sizeof out->bytes);

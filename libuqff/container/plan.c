@@ -63,16 +63,15 @@ static enum uqff_code make_metadata(struct uqff_container_plan *plan,
 
 /* ---- look-up --------------------------------------------------------------------------------- */
 
-static int compare_keys(enum uqff_plan_kind kind, size_t index, uint32_t type,
-                        const struct uqff_plan_entry *entry) {
-    if (kind != entry->kind) {
-        return kind < entry->kind ? -1 : 1;
+static int compare_keys(const struct uqff_plan_entry *a, const struct uqff_plan_entry *b) {
+    if (a->kind != b->kind) {
+        return a->kind < b->kind ? -1 : 1;
     }
-    if (index != entry->index) {
-        return index < entry->index ? -1 : 1;
+    if (a->index != b->index) {
+        return a->index < b->index ? -1 : 1;
     }
     /* Only a blob is told apart by its type. */
-    return kind != UQFF_PLAN_BLOB ? 0 : (type > entry->type) - (type < entry->type);
+    return a->kind != UQFF_PLAN_BLOB ? 0 : (a->type > b->type) - (a->type < b->type);
 }
 
 struct lookup_key {
@@ -82,8 +81,7 @@ struct lookup_key {
 
 static int compare_lookup(const void *left, const void *right) {
     const struct lookup_key *a = left, *b = right;
-    const struct uqff_plan_entry *x = &a->item->entry;
-    int order = compare_keys(x->kind, x->index, x->type, &b->item->entry);
+    int order = compare_keys(&a->item->entry, &b->item->entry);
     return order != 0 ? order : (a->place > b->place) - (a->place < b->place);
 }
 
@@ -105,23 +103,17 @@ static enum uqff_code make_lookup(struct uqff_container_plan *plan, struct uqff_
     return UQFF_OK;
 }
 
+static int order_by_key(const void *key, const void *self, size_t i) {
+    const struct uqff_container_plan *plan = self;
+    return compare_keys(key, &plan->items[plan->lookup[i]].entry);
+}
+
 size_t uqff_container_plan_find(const struct uqff_container_plan *plan, enum uqff_plan_kind kind,
                                 size_t index, uint32_t type) {
-    size_t low = 0, high = plan->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct uqff_plan_entry *entry = &plan->items[plan->lookup[middle]].entry;
-        int order = compare_keys(kind, index, type, entry);
-        if (order == 0) {
-            return plan->lookup[middle];
-        }
-        if (order > 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return UQFF_NONE;
+    const struct uqff_plan_entry key = {.kind = kind, .index = index, .type = type};
+    size_t place;
+    return uqff_search(&key, plan, plan->count, order_by_key, &place) ? plan->lookup[place]
+                                                                      : UQFF_NONE;
 }
 
 /* ---- the plan -------------------------------------------------------------------------------- */

@@ -14,15 +14,10 @@ static enum uqff_code add_claim(struct grouping *g, struct claim claim, struct u
     return code;
 }
 
-static bool ends_with(const char *name, const char *ending) {
-    size_t n = strlen(name), m = strlen(ending);
-    return n >= m && memcmp(name + n - m, ending, m) == 0;
-}
-
 /* A tensor's name without what marks it as a weight. */
 char *uqff_model_module_name(struct uqff_model *model, const char *name) {
     size_t n = strlen(name);
-    return uqff_arena_copy(&model->arena, name, ends_with(name, ".weight") ? n - 7 : n);
+    return uqff_arena_copy(&model->arena, name, uqff_text_ends(name, ".weight") ? n - 7 : n);
 }
 
 bool uqff_model_is_quantized(uint32_t type) {
@@ -62,7 +57,7 @@ static enum uqff_code claim_whole(struct grouping *g, size_t i, bool stacked,
 static enum uqff_code claim_module(struct grouping *g, size_t i, const struct uqff_arch_rule *rule,
                                    struct uqff_error *err) {
     const struct tensor *t = &g->model->tensors[i];
-    if ((rule->flags & RULE_TRANSPOSED) != 0 && !ends_with(t->info.hf_name, ".weight") &&
+    if ((rule->flags & RULE_TRANSPOSED) != 0 && !uqff_text_ends(t->info.hf_name, ".weight") &&
         !uqff_model_is_quantized(t->info.type)) {
         uqff_warn(&g->model->warner, "%s: tensor '%s' has inputs before outputs; it stays as it is",
                   g->model->path, t->info.name);
@@ -117,7 +112,7 @@ static enum uqff_code claim_fused(struct grouping *g, size_t i, const struct rul
         return UQFF_OK;
     }
     const char *name = t->info.hf_name;
-    size_t stem = strlen(name) - (ends_with(name, ".weight") ? 7 : 0) - (sizeof fused - 1);
+    size_t stem = strlen(name) - (uqff_text_ends(name, ".weight") ? 7 : 0) - (sizeof fused - 1);
     char *gate = uqff_arena_printf(&model->arena, "%.*sgate_proj", (int)stem, name);
     char *up = uqff_arena_printf(&model->arena, "%.*sup_proj", (int)stem, name);
     if (gate == NULL || up == NULL) {
@@ -177,7 +172,7 @@ static bool looks_like_module(const struct uqff_model *model, const struct tenso
     if (uqff_model_is_quantized(t->info.type)) {
         return has_module_shape(t, true);
     }
-    return model->arch == NULL && ends_with(t->info.hf_name, ".weight") &&
+    return model->arch == NULL && uqff_text_ends(t->info.hf_name, ".weight") &&
            has_module_shape(t, model->kind == UQFF_MODEL_GGUF) && t->columns % 32 == 0 &&
            !is_spared(t->info.hf_name);
 }
@@ -191,8 +186,9 @@ static bool is_named(const struct tensor *t, const char *module, const char *ggu
         return true;
     }
     /* The module, or the module under a wrapper's prefix. */
-    return n >= m + 7 && ends_with(name, ".weight") && memcmp(name + n - 7 - m, module, m) == 0 &&
-           (n == m + 7 || name[n - 8 - m] == '.') && strstr(name, "layers.") == NULL;
+    return n >= m + 7 && uqff_text_ends(name, ".weight") &&
+           memcmp(name + n - 7 - m, module, m) == 0 && (n == m + 7 || name[n - 8 - m] == '.') &&
+           strstr(name, "layers.") == NULL;
 }
 
 void uqff_model_find_ends(struct grouping *g) {
@@ -223,7 +219,8 @@ static enum uqff_code take_tied_head(struct grouping *g, size_t i, bool *taken,
                                      struct uqff_error *err) {
     struct uqff_model *model = g->model;
     struct tensor *t = &model->tensors[i];
-    *taken = i == g->head && model->config.tied && ends_with(t->info.hf_name, "lm_head.weight");
+    *taken =
+        i == g->head && model->config.tied && uqff_text_ends(t->info.hf_name, "lm_head.weight");
     if (!*taken) {
         return UQFF_OK;
     }

@@ -63,8 +63,7 @@ enum uqff_code uqff_imatrix_floats(struct uqff_source *source, uint64_t offset, 
             return code;
         }
         for (size_t i = 0; i < take; i++) {
-            uint32_t bits = uqff_load_le32(bytes + 4 * i);
-            memcpy(&out[i], &bits, sizeof bits);
+            out[i] = uqff_load_le_f32(bytes + 4 * i);
         }
         offset += 4 * take;
         out += take;
@@ -220,29 +219,26 @@ const struct uqff_imatrix_entry *uqff_imatrix_entry(const struct uqff_imatrix *i
     return &imatrix->entries[i];
 }
 
-/* Compares an entry's name with `stem` and `ending` put together. */
-static int compare(const char *name, const char *stem, const char *ending) {
-    size_t n = strlen(stem);
-    int order = strncmp(name, stem, n);
-    return order != 0 ? order : strcmp(name + n, ending);
+/* A name in two pieces. */
+struct wanted {
+    const char *stem, *ending;
+};
+
+static int order_by_name(const void *key, const void *entries, size_t i) {
+    const struct wanted *wanted = key;
+    const char *name = ((const struct uqff_imatrix_entry *)entries)[i].name;
+    size_t n = strlen(wanted->stem);
+    int order = strncmp(wanted->stem, name, n);
+    return order != 0 ? order : strcmp(wanted->ending, name + n);
 }
 
 static const struct uqff_imatrix_entry *find(const struct uqff_imatrix *imatrix, const char *stem,
                                              const char *ending) {
-    size_t low = 0, high = imatrix->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = compare(imatrix->entries[middle].name, stem, ending);
-        if (order == 0) {
-            return &imatrix->entries[middle];
-        }
-        if (order > 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return NULL;
+    const struct wanted wanted = {stem, ending};
+    size_t place;
+    return uqff_search(&wanted, imatrix->entries, imatrix->count, order_by_name, &place)
+               ? &imatrix->entries[place]
+               : NULL;
 }
 
 const struct uqff_imatrix_entry *uqff_imatrix_find(const struct uqff_imatrix *imatrix,

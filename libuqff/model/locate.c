@@ -10,11 +10,6 @@ struct directory {
     struct uqff_arena *arena;
 };
 
-static bool ends_with(const char *name, const char *ending) {
-    size_t n = strlen(name), m = strlen(ending);
-    return n >= m && memcmp(name + n - m, ending, m) == 0;
-}
-
 static bool has(const struct directory *d, const char *name) {
     for (size_t i = 0; i < d->count; i++) {
         if (strcmp(d->names[i], name) == 0) {
@@ -49,7 +44,7 @@ static bool same_stem(const char *a, const char *b) {
  */
 static bool is_first(const struct directory *d, size_t i) {
     for (size_t j = 0; j < i; j++) {
-        if (ends_with(d->names[j], ".uqff") && same_stem(d->names[j], d->names[i])) {
+        if (uqff_text_ends(d->names[j], ".uqff") && same_stem(d->names[j], d->names[i])) {
             return false;
         }
     }
@@ -108,7 +103,7 @@ static enum uqff_code fail_choice(const struct directory *d, const char *quant,
                                   struct uqff_error *err) {
     struct uqff_buffer list = {0};
     for (size_t i = 0; i < d->count; i++) {
-        if (ends_with(d->names[i], ".uqff") && is_first(d, i)) {
+        if (uqff_text_ends(d->names[i], ".uqff") && is_first(d, i)) {
             uqff_buffer_printf(&list, "%s%.*s", list.size > 0 ? ", " : "",
                                (int)stem_length(d->names[i]), d->names[i]);
         }
@@ -140,7 +135,7 @@ static enum uqff_code locate_uqff(const struct directory *d, const char *quant, 
         by_name = chosen != NULL;
     }
     for (size_t i = 0; i < d->count && !by_name; i++) {
-        if (!ends_with(d->names[i], ".uqff") || !is_first(d, i)) {
+        if (!uqff_text_ends(d->names[i], ".uqff") || !is_first(d, i)) {
             continue;
         }
         sets++;
@@ -165,7 +160,7 @@ static enum uqff_code locate_uqff(const struct directory *d, const char *quant, 
 /* ---- safetensors ----------------------------------------------------------------------------- */
 
 static bool is_weights(const char *name) {
-    return ends_with(name, ".safetensors") && strcmp(name, "residual.safetensors") != 0;
+    return uqff_text_ends(name, ".safetensors") && strcmp(name, "residual.safetensors") != 0;
 }
 
 static enum uqff_code take_hf(const struct directory *d, const char *name, struct located *out,
@@ -178,8 +173,8 @@ static enum uqff_code take_hf(const struct directory *d, const char *name, struc
 
 static enum uqff_code fail_nothing(const struct directory *d, struct uqff_error *err) {
     for (size_t i = 0; i < d->count; i++) {
-        if (ends_with(d->names[i], ".bin") || ends_with(d->names[i], ".bin.index.json") ||
-            ends_with(d->names[i], ".pth") || ends_with(d->names[i], ".pt")) {
+        if (uqff_text_ends(d->names[i], ".bin") || uqff_text_ends(d->names[i], ".bin.index.json") ||
+            uqff_text_ends(d->names[i], ".pth") || uqff_text_ends(d->names[i], ".pt")) {
             return uqff_fail(err, UQFF_E_UNSUPPORTED, UQFF_NO_OFFSET,
                              "%s: found '%s' only; pickled weights are not read, expected "
                              "safetensors",
@@ -187,7 +182,7 @@ static enum uqff_code fail_nothing(const struct directory *d, struct uqff_error 
         }
     }
     for (size_t i = 0; i < d->count; i++) {
-        if (ends_with(d->names[i], ".gguf")) {
+        if (uqff_text_ends(d->names[i], ".gguf")) {
             return uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
                              "%s: holds no safetensors; a GGUF is named itself: '%s/%s'", d->path,
                              d->path, d->names[i]);
@@ -212,7 +207,7 @@ static enum uqff_code locate_hf(const struct directory *d, struct located *out,
         }
     }
     for (size_t i = 0; i < d->count; i++) {
-        if (ends_with(d->names[i], ".safetensors.index.json")) {
+        if (uqff_text_ends(d->names[i], ".safetensors.index.json")) {
             return take_hf(d, d->names[i], out, err);
         }
         if (is_weights(d->names[i])) {
@@ -245,9 +240,9 @@ enum uqff_code uqff_model_locate(const char *directory, const char *variant,
         return code;
     }
     for (size_t i = 0; i < d.count; i++) {
-        uqff = uqff || ends_with(d.names[i], ".uqff");
-        weights =
-            weights || is_weights(d.names[i]) || ends_with(d.names[i], ".safetensors.index.json");
+        uqff = uqff || uqff_text_ends(d.names[i], ".uqff");
+        weights = weights || is_weights(d.names[i]) ||
+                  uqff_text_ends(d.names[i], ".safetensors.index.json");
     }
     if (uqff && (!weights || variant != NULL)) {
         return locate_uqff(&d, variant, out, err);

@@ -5,11 +5,6 @@
 
 #include "model/group.h"
 
-static bool ends_with(const char *name, const char *ending) {
-    size_t n = strlen(name), m = strlen(ending);
-    return n >= m && memcmp(name + n - m, ending, m) == 0;
-}
-
 /* ---- from claims to modules ------------------------------------------------------------------ */
 
 static int by_module(const void *a, const void *b) {
@@ -221,6 +216,17 @@ static enum uqff_code make_modules(struct grouping *g, struct uqff_error *err) {
 
 /* ---- biases and residual --------------------------------------------------------------------- */
 
+static int order_by_name(const void *name, const void *modules, size_t i) {
+    return uqff_module_order(name, ((const struct module *)modules)[i].info.name);
+}
+
+size_t uqff_model_find_module(const struct uqff_model *model, const char *name) {
+    size_t place;
+    return uqff_search(name, model->modules, model->module_count, order_by_name, &place)
+               ? place
+               : UQFF_NONE;
+}
+
 static struct module *find_module(struct uqff_model *model, const char *name, size_t n) {
     char buffer[1200];
     if (n >= sizeof buffer) {
@@ -228,27 +234,15 @@ static struct module *find_module(struct uqff_model *model, const char *name, si
     }
     memcpy(buffer, name, n);
     buffer[n] = 0;
-    size_t low = 0, high = model->module_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = uqff_module_order(buffer, model->modules[middle].info.name);
-        if (order == 0) {
-            return &model->modules[middle];
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return NULL;
+    size_t module = uqff_model_find_module(model, buffer);
+    return module == UQFF_NONE ? NULL : &model->modules[module];
 }
 
 /* A bias goes where its module goes: a loader that finds the weight looks for it there only. */
 static enum uqff_code attach_bias(struct uqff_model *model, size_t i, struct uqff_error *err) {
     struct tensor *t = &model->tensors[i];
     const char *name = t->info.hf_name;
-    if (!ends_with(name, ".bias") && !ends_with(name, "_bias")) {
+    if (!uqff_text_ends(name, ".bias") && !uqff_text_ends(name, "_bias")) {
         return UQFF_OK;
     }
     struct module *module = find_module(model, name, strlen(name) - 5);

@@ -245,9 +245,7 @@ static enum uqff_code computed_elements(const struct tensor *t, uint64_t row, ui
 
 static void store_floats(const float *values, unsigned char *out, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        uqff_store_le32(out + 4 * i, bits);
+        uqff_store_le_f32(out + 4 * i, values[i]);
     }
 }
 

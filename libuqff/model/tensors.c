@@ -89,21 +89,15 @@ const struct uqff_tensor *uqff_model_tensor(const struct uqff_model *model, size
     return &model->tensors[i].info;
 }
 
+static int order_by_name(const void *name, const void *tensors, size_t i) {
+    return strcmp(name, ((const struct tensor *)tensors)[i].info.name);
+}
+
 size_t uqff_model_find_tensor(const struct uqff_model *model, const char *name) {
-    size_t low = 0, high = model->tensor_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, model->tensors[middle].info.name);
-        if (order == 0) {
-            return middle;
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return UQFF_NONE;
+    size_t place;
+    return uqff_search(name, model->tensors, model->tensor_count, order_by_name, &place)
+               ? place
+               : UQFF_NONE;
 }
 
 bool uqff_model_tensor_range(const struct uqff_model *model, size_t tensor,

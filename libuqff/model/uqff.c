@@ -130,21 +130,14 @@ static enum uqff_code add_weight(struct uqff_model *model, const struct uqff_mod
     return code != UQFF_OK ? code : uqff_model_finish_tensor(t, err);
 }
 
-static size_t find_residual(const struct uqff_container *container, const char *name) {
-    size_t low = 0, high = uqff_container_residual_count(container);
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, uqff_container_residual(container, middle)->name);
-        if (order == 0) {
-            return middle;
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return UQFF_NONE;
+static int order_residual(const void *name, const void *container, size_t i) {
+    return strcmp(name, uqff_container_residual(container, i)->name);
+}
+
+static bool has_residual(const struct uqff_container *container, const char *name) {
+    size_t place;
+    return uqff_search(name, container, uqff_container_residual_count(container), order_residual,
+                       &place);
 }
 
 /* The bias as the source had it stands in the residual where the default variant's form of it lost
@@ -156,7 +149,7 @@ static enum uqff_code add_bias(struct uqff_model *model, const struct uqff_modul
     if (name == NULL) {
         return uqff_fail_memory(err);
     }
-    if (find_residual(model->container, name) != UQFF_NONE) {
+    if (has_residual(model->container, name)) {
         return UQFF_OK;
     }
     return add_entry(model, name, module->bias, &t, err);

@@ -117,24 +117,6 @@ size_t uqff_recompute_find_tensor(const struct recompute *recompute, const char 
     return found != NULL ? found->index : UQFF_NONE;
 }
 
-/* Modules are in container order. */
-size_t uqff_recompute_find_module(const struct uqff_model *model, const char *name) {
-    size_t low = 0, high = uqff_model_module_count(model);
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = uqff_module_order(uqff_model_module(model, middle)->name, name);
-        if (order == 0) {
-            return middle;
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return UQFF_NONE;
-}
-
 /* ---- setting up and running ------------------------------------------------------------------ */
 
 enum uqff_code uqff_recompute_begin(struct recompute *recompute, struct verify *verify,

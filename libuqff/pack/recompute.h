@@ -54,9 +54,8 @@ enum uqff_code uqff_recompute_plan(const struct recompute *recompute, struct uqf
                                    struct uqff_error *err);
 void uqff_recompute_plan_end(struct uqff_pack_plan *plan);
 
-/* Indexes in the source, or UQFF_NONE. */
+/* Index in the source, or UQFF_NONE. */
 size_t uqff_recompute_find_tensor(const struct recompute *recompute, const char *name);
-size_t uqff_recompute_find_module(const struct uqff_model *model, const char *name);
 bool uqff_recompute_same_shape(const uint64_t *a, unsigned rank_a, const uint64_t *b,
                                unsigned rank_b);
 

@@ -23,11 +23,6 @@ static enum uqff_code append(struct entry_list *list, const struct scan_entry *e
     return code;
 }
 
-static bool ends_with(const char *text, const char *ending) {
-    const size_t n = strlen(text), m = strlen(ending);
-    return n >= m && memcmp(text + n - m, ending, m) == 0;
-}
-
 /* ---- safetensors ----------------------------------------------------------------------------- */
 
 static struct scan_entry tensor_entry(const struct uqff_safetensors *file,
@@ -157,7 +152,7 @@ static void judge_blob(struct scan_entry *entry, const struct uqff_blob *blob) {
 static void judge_side(struct scan_entry *entry) {
     if (entry->kind == SCAN_VALUES) {
         entry->kind = SCAN_SCALES;
-    } else if (entry->type == UQFF_TYPE_U8 && ends_with(entry->name, ".weight.scales")) {
+    } else if (entry->type == UQFF_TYPE_U8 && uqff_text_ends(entry->name, ".weight.scales")) {
         entry->kind = SCAN_E8M0;
     }
 }
@@ -171,7 +166,7 @@ static enum uqff_code add_entry(struct entry_list *list, const struct uqff_conta
             return UQFF_OK;
         }
         judge_blob(&entry, place->blob);
-    } else if (ends_with(entry.name, "@uqff.pad")) {
+    } else if (uqff_text_ends(entry.name, "@uqff.pad")) {
         entry.kind = SCAN_ZEROS;
     } else if (strstr(entry.name, ".weight.") != NULL && strchr(entry.name, '@') == NULL) {
         judge_side(&entry);

@@ -24,11 +24,6 @@ struct directory {
 #define FAIL(directory, code, ...)                                                                 \
     uqff_findings_add((directory)->verify, UQFF_FAILURE, (code), __VA_ARGS__)
 
-static bool ends_with(const char *text, const char *ending) {
-    const size_t n = strlen(text), m = strlen(ending);
-    return n >= m && memcmp(text + n - m, ending, m) == 0;
-}
-
 static bool holds(const struct directory *directory, const char *name) {
     for (size_t i = 0; i < directory->count; i++) {
         if (strcmp(directory->names[i], name) == 0) {
@@ -280,9 +275,9 @@ static void check_leftovers(const struct directory *directory) {
                                         "pytorch_model.bin"};
     for (size_t i = 0; i < directory->count; i++) {
         const char *name = directory->names[i];
-        bool left = ends_with(name, ".safetensors.index.json") ||
-                    (strncmp(name, "model-", 6) == 0 && ends_with(name, ".safetensors")) ||
-                    (strncmp(name, "pytorch_model-", 14) == 0 && ends_with(name, ".bin"));
+        bool left = uqff_text_ends(name, ".safetensors.index.json") ||
+                    (strncmp(name, "model-", 6) == 0 && uqff_text_ends(name, ".safetensors")) ||
+                    (strncmp(name, "pytorch_model-", 14) == 0 && uqff_text_ends(name, ".bin"));
         for (size_t k = 0; k < sizeof whole / sizeof whole[0]; k++) {
             left = left || strcmp(name, whole[k]) == 0;
         }

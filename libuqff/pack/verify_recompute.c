@@ -79,7 +79,7 @@ static enum uqff_code add_modules(struct recompute *recompute,
     enum uqff_code code = UQFF_OK;
     for (size_t i = 0; i < count && code == UQFF_OK; i++) {
         const struct uqff_module *stored = uqff_container_module(container, i);
-        const size_t module = uqff_recompute_find_module(recompute->source, stored->name);
+        const size_t module = uqff_model_find_module(recompute->source, stored->name);
         if (module == UQFF_NONE) {
             RECOMPUTE_FAIL(recompute, "%s: the source has no module '%s'", recompute->where,
                            stored->name);
@@ -260,7 +260,7 @@ static void compare_types(const struct recompute *recompute, const struct uqff_p
     size_t count = 0;
     for (size_t i = 0; i < uqff_container_module_count(container); i++) {
         const struct uqff_module *module = uqff_container_module(container, i);
-        const size_t source = uqff_recompute_find_module(recompute->source, module->name);
+        const size_t source = uqff_model_find_module(recompute->source, module->name);
         const uint32_t type = uqff_container_blob(container, stored->blobs[i])->type;
         if (source == UQFF_NONE || plan->types[planned][source] == type) {
             continue;

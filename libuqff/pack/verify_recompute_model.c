@@ -4,7 +4,7 @@
 static enum uqff_code add_model_module(struct recompute *recompute, const struct uqff_model *model,
                                        size_t index, struct uqff_error *err) {
     const struct uqff_model_module *stored = uqff_model_module(model, index);
-    const size_t module = uqff_recompute_find_module(recompute->source, stored->name);
+    const size_t module = uqff_model_find_module(recompute->source, stored->name);
     const struct uqff_type_info *info = uqff_type_info(stored->type);
     if (module == UQFF_NONE) {
         RECOMPUTE_FAIL(recompute, "%s: the source has no module '%s'", recompute->where,

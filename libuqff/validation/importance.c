@@ -42,24 +42,15 @@ static char *copy_text(const char *text) {
     return copy;
 }
 
+static int order_by_name(const void *name, const void *entries, size_t i) {
+    return strcmp(name, ((const struct importance_entry *)entries)[i].name);
+}
+
 /* Where a name is, or belongs. */
 static size_t place_of(const struct uqff_importance *importance, const char *name, bool *found) {
-    size_t low = 0, high = importance->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, importance->entries[middle].name);
-        if (order == 0) {
-            *found = true;
-            return middle;
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    *found = false;
-    return low;
+    size_t place;
+    *found = uqff_search(name, importance->entries, importance->count, order_by_name, &place);
+    return place;
 }
 
 static enum uqff_code add_entry(struct uqff_importance *importance, size_t at, const char *name,

@@ -4,13 +4,6 @@
 
 #include "validation/importance.h"
 
-static void store_float(unsigned char *out, double value) {
-    float rounded = (float)value;
-    uint32_t bits;
-    memcpy(&bits, &rounded, sizeof bits);
-    uqff_store_le32(out, bits);
-}
-
 static enum uqff_code fail_large(const struct importance_entry *entry, size_t i,
                                  struct uqff_error *err) {
     return uqff_fail(err, UQFF_E_LIMIT, UQFF_NO_OFFSET,
@@ -90,7 +83,7 @@ static enum uqff_code write_floats(struct uqff_sink *sink, const struct uqff_ggu
     for (size_t i = 0; i < n && code == UQFF_OK; i += sizeof piece / 4) {
         size_t count = n - i < sizeof piece / 4 ? n - i : sizeof piece / 4;
         for (size_t k = 0; k < count; k++) {
-            store_float(piece + 4 * k, values[i + k]);
+            uqff_store_le_f32(piece + 4 * k, (float)values[i + k]);
         }
         code = uqff_sink_write(sink, offset + 4 * (uint64_t)i, piece, 4 * count, err);
     }
@@ -181,7 +174,7 @@ static void append_entry(struct uqff_buffer *out, const struct importance_entry 
     append_u32(out, n);
     for (size_t i = 0; i < n; i++) {
         unsigned char bytes[4];
-        store_float(bytes, (double)dat_value(entry, i, calls));
+        uqff_store_le_f32(bytes, dat_value(entry, i, calls));
         uqff_buffer_append(out, bytes, sizeof bytes);
     }
 }

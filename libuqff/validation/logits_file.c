@@ -32,19 +32,6 @@ bool uqff_logits_offset(const struct logits_header *header, uint64_t chunk, uint
            uqff_add_u64(bytes, tokens, &bytes) && uqff_add_u64(bytes, UQFF_LOGITS_HEADER, out);
 }
 
-static void store_float(unsigned char *out, float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uqff_store_le32(out, bits);
-}
-
-static float load_float(const unsigned char *in) {
-    uint32_t bits = uqff_load_le32(in);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* The nearest integer, ties to even, of 0 <= x < 2^22. */
 static uint16_t nearest(float x) {
     float shifted = x + 0x1.8p23f;
@@ -65,8 +52,8 @@ void uqff_logits_encode(const float *x, const struct row_shape *shape, size_t n,
     float log_sum = (float)(shape->log_sum - (double)shape->largest);
     float scale = (shape->largest - smallest) / 65535.0f;
     float inverse = scale != 0 ? 1 / scale : 0;
-    store_float(out, scale);
-    store_float(out + 4, smallest - shape->largest - log_sum);
+    uqff_store_le_f32(out, scale);
+    uqff_store_le_f32(out + 4, smallest - shape->largest - log_sum);
     out += 8;
     for (size_t i = 0; i < n; i++) {
         uqff_store_le16(out + 2 * i, x[i] > smallest ? nearest(inverse * (x[i] - smallest)) : 0);
@@ -77,7 +64,7 @@ void uqff_logits_encode(const float *x, const struct row_shape *shape, size_t n,
 }
 
 bool uqff_logits_decode(const unsigned char *row, size_t n, float *out) {
-    float scale = load_float(row), smallest = load_float(row + 4);
+    float scale = uqff_load_le_f32(row), smallest = uqff_load_le_f32(row + 4);
     if (!isfinite(scale) || !isfinite(smallest)) {
         return false;
     }

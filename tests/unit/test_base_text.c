@@ -384,6 +384,46 @@ static void test_json_string(void **state) {
     uqff_buffer_free(&buffer);
 }
 
+/* ---- endings, and searching by halving ------------------------------------------------------- */
+
+static void test_ends(void **state) {
+    (void)state;
+    assert_true(uqff_text_ends("model.gguf", ".gguf"));
+    assert_true(uqff_text_ends(".gguf", ".gguf"));
+    assert_true(uqff_text_ends("model", ""));
+    assert_false(uqff_text_ends("gguf", ".gguf"));
+    assert_false(uqff_text_ends("model.gguf.part", ".gguf"));
+}
+
+static int order_numbers(const void *key, const void *items, size_t i) {
+    const int *wanted = key, *numbers = items;
+    return (*wanted > numbers[i]) - (*wanted < numbers[i]);
+}
+
+/* Every number that is there and every gap, in lists of all small lengths. */
+static void test_search(void **state) {
+    (void)state;
+    int numbers[9];
+    for (int i = 0; i < 9; i++) {
+        numbers[i] = 2 * i + 1;
+    }
+    for (size_t count = 0; count <= 9; count++) {
+        for (int key = 0; key <= 2 * (int)count; key++) {
+            size_t place = SIZE_MAX;
+            assert_int_equal(uqff_search(&key, numbers, count, order_numbers, &place), key % 2);
+            assert_int_equal(place, key / 2);
+        }
+    }
+}
+
+static void test_floats_in_bytes(void **state) {
+    (void)state;
+    unsigned char bytes[5] = {0};
+    uqff_store_le_f32(bytes + 1, -1.5f);
+    assert_memory_equal(bytes, "\0\0\0\xC0\xBF", 5);
+    assert_true(uqff_load_le_f32(bytes + 1) == -1.5f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_printable_classes),
@@ -400,6 +440,9 @@ int main(void) {
         cmocka_unit_test(test_parse_bytes),
         cmocka_unit_test(test_buffer),
         cmocka_unit_test(test_json_string),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_search),
+        cmocka_unit_test(test_floats_in_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "uqff/version.h"
 
@@ -212,6 +213,17 @@ static inline void uqff_store_le64(void *p, uint64_t v) {
     uqff_store_le32(b, (uint32_t)v);
     uqff_store_le32(b + 4, (uint32_t)(v >> 32));
 }
+static inline float uqff_load_le_f32(const void *p) {
+    uint32_t bits = uqff_load_le32(p);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+static inline void uqff_store_le_f32(void *p, float v) {
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    uqff_store_le32(p, bits);
+}
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
@@ -254,6 +266,16 @@ UQFF_API char *uqff_arena_printf(struct uqff_arena *arena, const char *format, .
     UQFF_PRINTF(2, 3);
 UQFF_API void uqff_arena_free(struct uqff_arena *arena); /* leaves it empty and usable */
 
+/* ---- searching ------------------------------------------------------------------------------- */
+
+/* Where `key` lies from item i, as strcmp() tells it: before (< 0), there (0), behind (> 0). */
+typedef int uqff_order(const void *key, const void *items, size_t i);
+/* Looks for `key` among `count` items in ascending order; `items` is only handed on to `order`.
+ * *place is the item's index, or without such an item the index at which it would have to be put
+ * in. */
+UQFF_API bool uqff_search(const void *key, const void *items, size_t count, uqff_order *order,
+                          size_t *place);
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 /* Writes `n` bytes as one printable line of valid UTF-8 into out[capacity], always terminated.
@@ -268,6 +290,9 @@ UQFF_API bool uqff_utf8_valid(const void *bytes, size_t n, size_t *bad);
 
 /* Columns that printable UTF-8 takes, counted in code points. */
 UQFF_API size_t uqff_text_width(const char *text);
+
+/* True when `text` ends with `ending`, or is nothing else. */
+UQFF_API bool uqff_text_ends(const char *text, const char *ending);
 
 /* The known name nearest to `word` (edit distance, case-insensitive), for "did you mean"; NULL when
  * none is near. `names` is an array of `count` strings. */

@@ -115,6 +115,10 @@ enum uqff_model_kind {
     UQFF_MODEL_MULTI, /* a multi-quant container */
 };
 UQFF_API const char *uqff_model_kind_name(enum uqff_model_kind kind);
+/* What one file is taken for: by its magic, then by its name's ending. Never UQFF_MODEL_MULTI: that
+ * a UQFF file holds several quants is found out by opening it. */
+UQFF_API enum uqff_code uqff_model_sniff(const char *path, enum uqff_model_kind *out,
+                                         struct uqff_error *err) UQFF_MUST_CHECK;
 
 struct uqff_model_options {
     const struct uqff_warner *warner;
@@ -219,6 +223,8 @@ struct uqff_model_module {
 UQFF_API size_t uqff_model_module_count(const struct uqff_model *model);
 UQFF_API const struct uqff_model_module *uqff_model_module(const struct uqff_model *model,
                                                            size_t i);
+UQFF_API size_t uqff_model_find_module(const struct uqff_model *model,
+                                       const char *name); /* UQFF_NONE */
 UQFF_API enum uqff_code uqff_model_module_rows(const struct uqff_model *model, size_t module,
                                                uint64_t first, uint64_t rows, float *out,
                                                struct uqff_error *err) UQFF_MUST_CHECK;
