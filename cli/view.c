@@ -29,30 +29,22 @@ static void tell_warnings(struct view *view) {
 
 /* The files of a reference, without asking for a complete model. */
 static enum uqff_code open_files(struct view *view, const char *path, struct uqff_error *err) {
-    struct uqff_source *source = NULL;
-    unsigned char magic[4] = {0};
-    enum uqff_code code = uqff_source_open(path, &source, err);
-    if (code == UQFF_OK && uqff_source_size(source) >= sizeof magic) {
-        code = uqff_source_read(source, 0, magic, sizeof magic, err);
-    }
-    uqff_source_close(source);
+    enum uqff_code code = uqff_model_sniff(path, &view->kind, err);
     if (code != UQFF_OK) {
         return code;
     }
-    const size_t n = strlen(path);
-    if (memcmp(magic, "GGUF", 4) == 0 || (n > 5 && strcmp(path + n - 5, ".gguf") == 0)) {
-        view->kind = UQFF_MODEL_GGUF;
+    if (view->kind == UQFF_MODEL_GGUF) {
         return uqff_gguf_open_path(path, &view->warner, &view->gguf, err);
     }
-    if (n > 5 && strcmp(path + n - 5, ".uqff") == 0) {
+    if (view->kind == UQFF_MODEL_UQFF) {
         const struct uqff_container_options options = {
             .warner = &view->warner, .allow_newer_minor = view->allow_newer_minor};
         code = uqff_container_open(path, &options, &view->container, err);
-        view->kind = code == UQFF_OK && uqff_container_is_multi(view->container) ? UQFF_MODEL_MULTI
-                                                                                 : UQFF_MODEL_UQFF;
+        if (code == UQFF_OK && uqff_container_is_multi(view->container)) {
+            view->kind = UQFF_MODEL_MULTI;
+        }
         return code;
     }
-    view->kind = UQFF_MODEL_HF;
     return uqff_safetensors_set_open(path, &view->warner, &view->set, err);
 }
 

@@ -17,11 +17,6 @@ const char *uqff_model_kind_name(enum uqff_model_kind kind) {
 
 /* ---- references ------------------------------------------------------------------------------ */
 
-static bool ends_with(const char *name, const char *ending) {
-    size_t n = strlen(name), m = strlen(ending);
-    return n >= m && memcmp(name + n - m, ending, m) == 0;
-}
-
 /* Splits MODEL#variant at its last '#', unless the whole is the name of something that is there. */
 static enum uqff_code split_reference(struct uqff_model *model, const char *reference,
                                       const char **variant, struct uqff_error *err) {
@@ -49,22 +44,25 @@ static enum uqff_code split_reference(struct uqff_model *model, const char *refe
     return model->path == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
-/* What a file is: by its magic, then by its name. */
-static enum uqff_code sniff(const char *path, enum uqff_model_kind *out, struct uqff_error *err) {
+enum uqff_code uqff_model_sniff(const char *path, enum uqff_model_kind *out,
+                                struct uqff_error *err) {
     struct uqff_source *source = NULL;
     char magic[4];
     enum uqff_code code = uqff_source_open(path, &source, err);
     if (code != UQFF_OK) {
         return code;
     }
-    bool gguf = ends_with(path, ".gguf");
+    bool gguf = uqff_text_ends(path, ".gguf");
     if (uqff_source_size(source) >= sizeof magic) {
         code = uqff_source_read(source, 0, magic, sizeof magic, err);
         gguf = gguf || (code == UQFF_OK && memcmp(magic, "GGUF", sizeof magic) == 0);
     }
     uqff_source_close(source);
-    *out = gguf ? UQFF_MODEL_GGUF : ends_with(path, ".uqff") ? UQFF_MODEL_UQFF : UQFF_MODEL_HF;
-    return code;
+    if (code != UQFF_OK) {
+        return code;
+    }
+    *out = gguf ? UQFF_MODEL_GGUF : uqff_text_ends(path, ".uqff") ? UQFF_MODEL_UQFF : UQFF_MODEL_HF;
+    return UQFF_OK;
 }
 
 static enum uqff_code resolve(struct uqff_model *model, const char *variant, struct located *out,
@@ -74,7 +72,7 @@ static enum uqff_code resolve(struct uqff_model *model, const char *variant, str
     }
     out->path = model->path;
     out->variant = variant;
-    enum uqff_code code = sniff(model->path, &out->kind, err);
+    enum uqff_code code = uqff_model_sniff(model->path, &out->kind, err);
     if (code != UQFF_OK) {
         return code;
     }
@@ -115,7 +113,7 @@ static size_t name_stem(const char *name, enum uqff_model_kind kind) {
         return stem;
     }
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        if (ends_with(name, endings[i]) && n > strlen(endings[i])) {
+        if (uqff_text_ends(name, endings[i]) && n > strlen(endings[i])) {
             n -= strlen(endings[i]);
             break;
         }
@@ -152,7 +150,7 @@ static enum uqff_code set_names(struct uqff_model *model, const struct located *
     if (uqff_path_is_directory(model->path)) {
         return name_directory(model, model->path, err);
     }
-    if (ends_with(located->path, ".json")) {
+    if (uqff_text_ends(located->path, ".json")) {
         return name_directory(model, model->directory, err);
     }
     const char *name = uqff_path_name(located->path);

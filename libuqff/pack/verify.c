@@ -16,30 +16,7 @@ struct finds {
     const char *variant; /* named behind '#', or NULL */
 };
 
-enum file_kind { FILE_CONTAINER, FILE_SET, FILE_GGUF };
-
-static bool ends_with(const char *text, const char *ending) {
-    const size_t n = strlen(text), m = strlen(ending);
-    return n >= m && memcmp(text + n - m, ending, m) == 0;
-}
-
 /* ---- finding --------------------------------------------------------------------------------- */
-
-static enum uqff_code kind_of(const char *path, enum file_kind *kind, struct uqff_error *err) {
-    struct uqff_source *source = NULL;
-    unsigned char magic[4] = {0};
-    enum uqff_code code = uqff_source_open(path, &source, err);
-    if (code == UQFF_OK && uqff_source_size(source) >= sizeof magic) {
-        code = uqff_source_read(source, 0, magic, sizeof magic, err);
-    }
-    uqff_source_close(source);
-    if (memcmp(magic, "GGUF", sizeof magic) == 0 || ends_with(path, ".gguf")) {
-        *kind = FILE_GGUF;
-    } else {
-        *kind = ends_with(path, ".uqff") ? FILE_CONTAINER : FILE_SET;
-    }
-    return code;
-}
 
 static enum uqff_code open_container(struct verify *verify, struct finds *finds, const char *path,
                                      struct uqff_error *err) {
@@ -81,17 +58,18 @@ static enum uqff_code open_gguf(struct verify *verify, struct finds *finds, cons
 
 static enum uqff_code open_file(struct verify *verify, struct finds *finds, const char *path,
                                 struct uqff_error *err) {
-    enum file_kind kind = FILE_SET;
-    enum uqff_code code = kind_of(path, &kind, err);
+    enum uqff_model_kind kind;
+    enum uqff_code code = uqff_model_sniff(path, &kind, err);
     if (code != UQFF_OK) {
         return code;
     }
     switch (kind) {
-    case FILE_CONTAINER:
-        return open_container(verify, finds, path, err);
-    case FILE_GGUF:
+    case UQFF_MODEL_GGUF:
         return open_gguf(verify, finds, path, err);
-    case FILE_SET:
+    case UQFF_MODEL_UQFF:
+    case UQFF_MODEL_MULTI:
+        return open_container(verify, finds, path, err);
+    case UQFF_MODEL_HF:
         break;
     }
     return open_set(verify, finds, path, err);
@@ -144,7 +122,7 @@ static enum uqff_code open_directory(struct verify *verify, struct finds *finds,
     enum uqff_code code = uqff_list_directory(directory, &finds->arena, &names, &count, err);
     for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++) {
         for (size_t i = 0; i < count && code == UQFF_OK; i++) {
-            if (!ends_with(names[i], endings[e])) {
+            if (!uqff_text_ends(names[i], endings[e])) {
                 continue;
             }
             char *path = uqff_path_join(directory, names[i]);

@@ -58,6 +58,7 @@ static void lists_the_bundled_modules(void **state) {
         char name[128];
         snprintf(name, sizeof name, "model.layers.%zu.%s", layer, layer_modules[kind].leaf);
         assert_string_equal(module->name, name);
+        assert_int_equal(uqff_model_find_module(model, name), 2 + i);
         snprintf(name, sizeof name, "blk.%zu.%s", layer, layer_modules[kind].gguf);
         assert_string_equal(module->gguf_name, name);
         assert_int_equal(module->role, layer_modules[kind].role);
@@ -372,15 +373,44 @@ static void survives_failing_allocations(void **state) {
     }
 }
 
+static void takes_files_for_what_they_are(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *text;
+        enum uqff_model_kind kind;
+    } files[] = {
+        {"a.gguf", "", UQFF_MODEL_GGUF},       {"a.bin", "GGUF", UQFF_MODEL_GGUF},
+        {"a.uqff", "GGUFx", UQFF_MODEL_GGUF},  {"b.uqff", "GGU", UQFF_MODEL_UQFF},
+        {"a.safetensors", "", UQFF_MODEL_HF},  {"uqff", "what", UQFF_MODEL_HF},
+        {"x.index.json", "{}", UQFF_MODEL_HF},
+    };
+    enum uqff_model_kind kind;
+    struct uqff_error err;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        write_text(files[i].name, files[i].text);
+        assert_ok(uqff_model_sniff(in_folder(files[i].name), &kind, &err), &err);
+        assert_int_equal(kind, files[i].kind);
+    }
+    assert_fails(uqff_model_sniff(in_folder("absent.gguf"), &kind, &err), UQFF_E_NOT_FOUND, &err,
+                 "absent.gguf");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup(name, enter_folder)
     const struct CMUnitTest tests[] = {
-        TEST(lists_the_bundled_modules), TEST(lists_the_bundled_residual),
-        TEST(reads_the_bundled_rows),    TEST(keeps_to_its_ranges),
-        TEST(knows_its_inputs),          TEST(finds_weights),
-        TEST(says_what_is_missing),      TEST(opens_without_configuration),
-        TEST(collects_side_files),       TEST(refuses_bad_modules),
-        TEST(limits_side_files),         TEST(survives_failing_allocations),
+        TEST(lists_the_bundled_modules),
+        TEST(lists_the_bundled_residual),
+        TEST(reads_the_bundled_rows),
+        TEST(keeps_to_its_ranges),
+        TEST(knows_its_inputs),
+        TEST(finds_weights),
+        TEST(says_what_is_missing),
+        TEST(opens_without_configuration),
+        TEST(collects_side_files),
+        TEST(refuses_bad_modules),
+        TEST(limits_side_files),
+        TEST(survives_failing_allocations),
+        TEST(takes_files_for_what_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
