@@ -444,6 +444,12 @@ enum uqff_code uqff_json_skip(struct uqff_json *json, const struct uqff_json_eve
     return UQFF_OK;
 }
 
+enum uqff_code uqff_json_skip_next(struct uqff_json *json, struct uqff_error *err) {
+    struct uqff_json_event event;
+    enum uqff_code code = uqff_json_next(json, &event, err);
+    return code != UQFF_OK ? code : uqff_json_skip(json, &event, err);
+}
+
 static const char *const kind_names[] = {
     [UQFF_JSON_END] = "the end of the text",
     [UQFF_JSON_OBJECT] = "an object",

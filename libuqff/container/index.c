@@ -184,9 +184,7 @@ static enum uqff_code read_field(struct index_parser *p, const struct uqff_json_
         return read_number(p, "bytes", &fields->bytes_told);
     }
     /* Something that a newer minor version adds. */
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(p->json, &event, p->err);
-    return code != UQFF_OK ? code : uqff_json_skip(p->json, &event, p->err);
+    return uqff_json_skip_next(p->json, p->err);
 }
 
 static enum uqff_code check_variant(struct index_parser *p, struct uqff_variant *variant,
@@ -298,8 +296,8 @@ static enum uqff_code read_index(struct index_parser *p) {
             code = read_default(p);
         } else if (is_key(&event, "variants")) {
             code = read_variants(p);
-        } else if ((code = uqff_json_next(p->json, &event, p->err)) == UQFF_OK) {
-            code = uqff_json_skip(p->json, &event, p->err);
+        } else {
+            code = uqff_json_skip_next(p->json, p->err);
         }
     }
     return code;

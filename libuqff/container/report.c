@@ -252,12 +252,6 @@ static enum uqff_code read_quant(struct report_parser *p, struct uqff_report_ent
     return code;
 }
 
-static enum uqff_code skip_value(struct report_parser *p) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(p->json, &event, p->err);
-    return code != UQFF_OK ? code : uqff_json_skip(p->json, &event, p->err);
-}
-
 static enum uqff_code check_output(struct report_parser *p, const struct uqff_report_entry *entry) {
     if (entry->quant == NULL || entry->quant[0] == 0 || entry->shard_count == 0) {
         return uqff_fail(p->err, UQFF_E_FIELD, UQFF_NO_OFFSET,
@@ -291,7 +285,7 @@ static enum uqff_code read_output(struct report_parser *p) {
         }
         code = is_key(&key, "quant")    ? read_quant(p, &entry)
                : is_key(&key, "shards") ? read_shards(p, &entry)
-                                        : skip_value(p);
+                                        : uqff_json_skip_next(p->json, p->err);
         if (code != UQFF_OK) {
             return code;
         }
@@ -345,7 +339,7 @@ static enum uqff_code read_report(struct report_parser *p) {
         }
         code = is_key(&event, "schema")    ? read_schema(p)
                : is_key(&event, "outputs") ? read_outputs(p)
-                                           : skip_value(p);
+                                           : uqff_json_skip_next(p->json, p->err);
     }
     return code;
 }

@@ -314,12 +314,6 @@ static enum uqff_code read_layers(struct reader *reader, const char *key, bool t
     return code;
 }
 
-static enum uqff_code skip_value(struct reader *reader, struct uqff_error *err) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(reader->json, &event, err);
-    return code != UQFF_OK ? code : uqff_json_skip(reader->json, &event, err);
-}
-
 /* Reads the value of the member `key`, or passes over it. */
 typedef enum uqff_code member_reader(struct reader *reader, const struct uqff_json_event *key,
                                      unsigned rank, struct uqff_error *err);
@@ -358,7 +352,8 @@ static enum uqff_code read_local_rope_member(struct reader *reader,
                                              const struct uqff_json_event *key, unsigned rank,
                                              struct uqff_error *err) {
     static const struct field theta = REAL("rope_theta", rope_local_theta);
-    return is_key(key, theta.key) ? read_field(reader, &theta, rank, err) : skip_value(reader, err);
+    return is_key(key, theta.key) ? read_field(reader, &theta, rank, err)
+                                  : uqff_json_skip_next(reader->json, err);
 }
 
 /* What rope_scaling says, or rope_parameters in newer files, or that once for each kind of layer.
@@ -386,7 +381,7 @@ static enum uqff_code read_rope_member(struct reader *reader, const struct uqff_
             return read_field(reader, &rope_fields[i], rank + (unsigned)i, err);
         }
     }
-    return skip_value(reader, err);
+    return uqff_json_skip_next(reader->json, err);
 }
 
 static enum uqff_code read_layout(struct reader *reader, struct uqff_error *err) {
@@ -442,7 +437,7 @@ static enum uqff_code read_member(struct reader *reader, const struct uqff_json_
             return read_field(reader, &fields[i], rank + (unsigned)i, err);
         }
     }
-    return skip_value(reader, err);
+    return uqff_json_skip_next(reader->json, err);
 }
 
 enum uqff_code uqff_model_parse_config(const char *json, size_t size, const char *where,

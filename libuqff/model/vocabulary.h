@@ -154,9 +154,8 @@ struct vocabulary_node {
     struct vocabulary_node *child, *next;
 };
 
-/* Reads the value that `event` began; at most a documented number of nodes. */
-enum uqff_code uqff_vocab_tree(struct uqff_arena *arena, struct uqff_json *json,
-                               const struct uqff_json_event *event, const char *where,
+/* Reads the value that comes next; at most a documented number of nodes. */
+enum uqff_code uqff_vocab_tree(struct uqff_arena *arena, struct uqff_json *json, const char *where,
                                struct vocabulary_node **out, struct uqff_error *err);
 /* A member, or NULL; null is as good as none. */
 const struct vocabulary_node *uqff_vocab_member(const struct vocabulary_node *object,

@@ -29,12 +29,6 @@ static bool is(const struct uqff_json_event *event, const char *text) {
     return event->length == strlen(text) && memcmp(event->text, text, event->length) == 0;
 }
 
-static enum uqff_code skip_value(struct uqff_json *json, struct uqff_error *err) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(json, &event, err);
-    return code != UQFF_OK ? code : uqff_json_skip(json, &event, err);
-}
-
 /* Reads the value of the member `key`, whose text is gone with the next event. */
 typedef enum uqff_code member_reader(struct reader *r, const struct uqff_json_event *key,
                                      struct uqff_error *err);
@@ -127,10 +121,7 @@ static enum uqff_code read_merges(struct reader *r, struct uqff_error *err) {
 /* Small members of the model. Those that would change what merging means are refused at once. */
 static enum uqff_code read_setting(struct reader *r, const char *key, struct uqff_error *err) {
     struct vocabulary_node *node;
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(r->json, &event, err);
-    code = code != UQFF_OK ? code
-                           : uqff_vocab_tree(&r->arena, r->json, &event, r->v->where, &node, err);
+    enum uqff_code code = uqff_vocab_tree(&r->arena, r->json, r->v->where, &node, err);
     if (code != UQFF_OK || node->kind == UQFF_JSON_NULL) {
         return code;
     }
@@ -181,7 +172,7 @@ static enum uqff_code read_model_member(struct reader *r, const struct uqff_json
     if (setting != NULL && !r->merges_only) {
         return read_setting(r, setting, err);
     }
-    return skip_value(r->json, err);
+    return uqff_json_skip_next(r->json, err);
 }
 
 static enum uqff_code read_model(struct reader *r, struct uqff_error *err) {
@@ -286,10 +277,7 @@ static enum uqff_code read_added_tokens(struct reader *r, struct uqff_error *err
 static enum uqff_code read_rule(struct reader *r, const struct vocabulary_node **out,
                                 struct uqff_error *err) {
     struct vocabulary_node *node;
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(r->json, &event, err);
-    code = code != UQFF_OK ? code
-                           : uqff_vocab_tree(&r->arena, r->json, &event, r->v->where, &node, err);
+    enum uqff_code code = uqff_vocab_tree(&r->arena, r->json, r->v->where, &node, err);
     if (code != UQFF_OK || node->kind == UQFF_JSON_NULL) {
         return code;
     }
@@ -308,7 +296,7 @@ static enum uqff_code read_document_member(struct reader *r, const struct uqff_j
         return read_model(r, err);
     }
     if (r->merges_only) {
-        return skip_value(r->json, err);
+        return uqff_json_skip_next(r->json, err);
     }
     if (is(key, "added_tokens")) {
         return read_added_tokens(r, err);
@@ -325,7 +313,7 @@ static enum uqff_code read_document_member(struct reader *r, const struct uqff_j
     if (is(key, "decoder")) {
         return read_rule(r, &r->rules.decoder, err);
     }
-    return skip_value(r->json, err);
+    return uqff_json_skip_next(r->json, err);
 }
 
 static enum uqff_code read_document(struct reader *r, struct uqff_error *err) {

@@ -44,19 +44,6 @@ static bool is_special(const char *key, size_t length, const char *prefix, const
     return false;
 }
 
-static enum uqff_code read_value(struct settings *s, struct vocabulary_node **out,
-                                 struct uqff_error *err) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(s->json, &event, err);
-    return code != UQFF_OK ? code : uqff_vocab_tree(&s->arena, s->json, &event, s->where, out, err);
-}
-
-static enum uqff_code skip_value(struct settings *s, struct uqff_error *err) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(s->json, &event, err);
-    return code != UQFF_OK ? code : uqff_json_skip(s->json, &event, err);
-}
-
 /* Reads an object's members, each by `read`. */
 static enum uqff_code read_members(struct settings *s, read_member *read, struct uqff_error *err) {
     struct uqff_json_event event;
@@ -127,7 +114,7 @@ enum uqff_code uqff_vocab_set_template(struct uqff_vocabulary *v, const char *te
 /* A string, or a list of {"name", "template"} of which "default" is the one. */
 static enum uqff_code read_template(struct settings *s, struct uqff_error *err) {
     struct vocabulary_node *node;
-    enum uqff_code code = read_value(s, &node, err);
+    enum uqff_code code = uqff_vocab_tree(&s->arena, s->json, s->where, &node, err);
     const struct vocabulary_node *text = node;
     if (code != UQFF_OK) {
         return code;
@@ -152,7 +139,7 @@ static enum uqff_code read_declared(struct settings *s, const char *key, size_t 
     struct vocabulary_node *node;
     uint64_t id;
     unsigned set = 0;
-    enum uqff_code code = read_value(s, &node, err);
+    enum uqff_code code = uqff_vocab_tree(&s->arena, s->json, s->where, &node, err);
     if (code != UQFF_OK) {
         return code;
     }
@@ -184,7 +171,7 @@ static enum uqff_code read_declarations(struct settings *s, struct uqff_error *e
 static enum uqff_code read_flag(struct settings *s, bool *flag, bool *given,
                                 struct uqff_error *err) {
     struct vocabulary_node *node;
-    enum uqff_code code = read_value(s, &node, err);
+    enum uqff_code code = uqff_vocab_tree(&s->arena, s->json, s->where, &node, err);
     if (code == UQFF_OK && (node->kind == UQFF_JSON_TRUE || node->kind == UQFF_JSON_FALSE)) {
         *flag = node->kind == UQFF_JSON_TRUE;
         if (given != NULL) {
@@ -200,7 +187,7 @@ static enum uqff_code read_setting(struct settings *s, const char *key, size_t l
     enum vocabulary_special which;
     if (is_special(key, length, "", "_token", &which)) {
         struct vocabulary_node *node;
-        enum uqff_code code = read_value(s, &node, err);
+        enum uqff_code code = uqff_vocab_tree(&s->arena, s->json, s->where, &node, err);
         if (code == UQFF_OK && node->kind != UQFF_JSON_NULL) {
             s->named[which] = node;
         }
@@ -221,7 +208,7 @@ static enum uqff_code read_setting(struct settings *s, const char *key, size_t l
     if (s->tokens && strcmp(key, "added_tokens_decoder") == 0) {
         return read_declarations(s, err);
     }
-    return skip_value(s, err);
+    return uqff_json_skip_next(s->json, err);
 }
 
 /* bos_token and its like name a token by its text, or by an object with that text. */
@@ -317,10 +304,10 @@ static enum uqff_code read_config(struct settings *s, const char *key, size_t le
             return event.kind == UQFF_JSON_OBJECT ? read_members(s, read_config, err)
                                                   : uqff_json_skip(s->json, &event, err);
         }
-        return skip_value(s, err);
+        return uqff_json_skip_next(s->json, err);
     }
     struct vocabulary_node *node;
-    enum uqff_code code = read_value(s, &node, err);
+    enum uqff_code code = uqff_vocab_tree(&s->arena, s->json, s->where, &node, err);
     if (code == UQFF_OK) {
         take_id(s, which, node);
     }

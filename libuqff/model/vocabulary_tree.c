@@ -24,17 +24,19 @@ static struct vocabulary_node *new_node(struct uqff_arena *arena,
     return node == NULL || node->text == NULL ? NULL : node;
 }
 
-enum uqff_code uqff_vocab_tree(struct uqff_arena *arena, struct uqff_json *json,
-                               const struct uqff_json_event *first, const char *where,
+enum uqff_code uqff_vocab_tree(struct uqff_arena *arena, struct uqff_json *json, const char *where,
                                struct vocabulary_node **out, struct uqff_error *err) {
     struct vocabulary_node **ends[MAX_DEPTH + 1]; /* where the next child of each open value goes */
-    struct uqff_json_event event = *first;
+    struct uqff_json_event event;
     const char *key = "";
     size_t depth = 0, count = 0;
-    enum uqff_code code;
     *out = NULL;
     ends[0] = out;
     for (;;) {
+        enum uqff_code code = uqff_json_next(json, &event, err);
+        if (code != UQFF_OK) {
+            return code;
+        }
         if (event.kind == UQFF_JSON_OBJECT_END || event.kind == UQFF_JSON_ARRAY_END) {
             depth--;
         } else if (event.kind == UQFF_JSON_KEY) {
@@ -57,10 +59,6 @@ enum uqff_code uqff_vocab_tree(struct uqff_arena *arena, struct uqff_json *json,
         }
         if (depth == 0) {
             return UQFF_OK;
-        }
-        code = uqff_json_next(json, &event, err);
-        if (code != UQFF_OK) {
-            return code;
         }
     }
 }

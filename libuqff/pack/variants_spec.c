@@ -278,10 +278,7 @@ static enum uqff_code read_bias_types(struct variants *v, struct uqff_error *err
         } else if (event.length == 11 && memcmp(event.text, "bias_except", 11) == 0) {
             code = read_exceptions(v, json, err);
         } else {
-            code = uqff_json_next(json, &event, err);
-            if (code == UQFF_OK) {
-                code = uqff_json_skip(json, &event, err);
-            }
+            code = uqff_json_skip_next(json, err);
         }
     }
     uqff_json_close(json);

@@ -63,14 +63,8 @@ enum uqff_code uqff_verify_report_layers(const char *text, size_t size, uint64_t
         if (code != UQFF_OK || done) {
             break;
         }
-        if (is_key(&event, "outputs")) {
-            code = read_outputs(json, layers, count, err);
-            continue;
-        }
-        code = uqff_json_next(json, &event, err);
-        if (code == UQFF_OK) {
-            code = uqff_json_skip(json, &event, err);
-        }
+        code = is_key(&event, "outputs") ? read_outputs(json, layers, count, err)
+                                         : uqff_json_skip_next(json, err);
     }
     uqff_json_close(json);
     return code;

@@ -175,9 +175,7 @@ static enum field field_of(const struct uqff_json_event *key) {
 static enum uqff_code skip_field(struct parse *p, const struct uqff_json_event *key,
                                  struct uqff_error *err) {
     tally(&p->unknown_fields, p->entry, key->text, key->length);
-    struct uqff_json_event value;
-    enum uqff_code code = uqff_json_next(p->json, &value, err);
-    return code != UQFF_OK ? code : uqff_json_skip(p->json, &value, err);
+    return uqff_json_skip_next(p->json, err);
 }
 
 /* Fills the three fields; each is there exactly once, as the parser refuses a second. */

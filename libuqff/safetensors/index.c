@@ -146,8 +146,8 @@ static enum uqff_code read_metadata(struct parse *p, struct uqff_error *err) {
     while ((code = uqff_json_member(p->json, &event, &done, err)) == UQFF_OK && !done) {
         if (text_is(&event, "total_size")) {
             code = read_total(p, err);
-        } else if ((code = uqff_json_next(p->json, &event, err)) == UQFF_OK) {
-            code = uqff_json_skip(p->json, &event, err);
+        } else {
+            code = uqff_json_skip_next(p->json, err);
         }
         if (code != UQFF_OK) {
             break;
@@ -166,8 +166,8 @@ static enum uqff_code read_members(struct parse *p, struct uqff_error *err) {
             code = read_weight_map(p, err);
         } else if (text_is(&event, "metadata")) {
             code = read_metadata(p, err);
-        } else if ((code = uqff_json_next(p->json, &event, err)) == UQFF_OK) {
-            code = uqff_json_skip(p->json, &event, err);
+        } else {
+            code = uqff_json_skip_next(p->json, err);
         }
     }
     if (code == UQFF_OK && p->index->tensors.count == 0) {

@@ -258,12 +258,6 @@ enum uqff_code uqff_gate_parse(struct uqff_gate *gate, const char *text, size_t 
 /* A baseline is a document of our own, to which keys may have been added since: what is not known
  * is passed over. */
 
-static enum uqff_code skip_value(const struct parser *p) {
-    struct uqff_json_event event;
-    enum uqff_code code = uqff_json_next(p->json, &event, p->err);
-    return code == UQFF_OK ? uqff_json_skip(p->json, &event, p->err) : code;
-}
-
 static enum uqff_code parse_figures(const struct parser *p, struct uqff_figures *out) {
     struct uqff_json_event event;
     bool done = false;
@@ -275,7 +269,7 @@ static enum uqff_code parse_figures(const struct parser *p, struct uqff_figures 
             break;
         }
         if (!find_figure(&event, true, &figure)) {
-            code = skip_value(p);
+            code = uqff_json_skip_next(p->json, p->err);
             continue;
         }
         code = uqff_json_next(p->json, &event, p->err);
@@ -323,7 +317,7 @@ static enum uqff_code parse_measured(const struct parser *p) {
         } else if (is_key(&event, "figures")) {
             code = parse_figures(p, &variant.figures);
         } else {
-            code = skip_value(p);
+            code = uqff_json_skip_next(p->json, p->err);
         }
     }
     if (code == UQFF_OK && variant.variant == NULL) {
@@ -365,7 +359,7 @@ static enum uqff_code parse_text(const struct parser *p) {
             break;
         }
         if (!is_key(&event, "sha256")) {
-            code = skip_value(p);
+            code = uqff_json_skip_next(p->json, p->err);
             continue;
         }
         code = uqff_json_expect(p->json, UQFF_JSON_STRING, "sha256", &event, p->err);
@@ -439,7 +433,7 @@ enum uqff_code uqff_gate_parse_baseline(struct uqff_gate *gate, const char *text
         } else if (is_key(&event, "variants")) {
             code = parse_measures(&p);
         } else {
-            code = skip_value(&p);
+            code = uqff_json_skip_next(p.json, p.err);
         }
     }
     if (code == UQFF_OK) {

@@ -399,6 +399,9 @@ UQFF_API enum uqff_code uqff_json_next(struct uqff_json *json, struct uqff_json_
 /* Consumes the rest of the value that `event` began (nothing for a scalar). */
 UQFF_API enum uqff_code uqff_json_skip(struct uqff_json *json, const struct uqff_json_event *event,
                                        struct uqff_error *err) UQFF_MUST_CHECK;
+/* Consumes the whole value that comes next, as after a key. */
+UQFF_API enum uqff_code uqff_json_skip_next(struct uqff_json *json,
+                                            struct uqff_error *err) UQFF_MUST_CHECK;
 /* next(), and UQFF_E_FIELD naming `what` unless the event is of the wanted kind. */
 UQFF_API enum uqff_code uqff_json_expect(struct uqff_json *json, enum uqff_json_kind kind,
                                          const char *what, struct uqff_json_event *event,
