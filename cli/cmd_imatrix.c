@@ -112,7 +112,7 @@ static enum uqff_code check_output(const struct cli *cli, const struct values *v
                                    const struct uqff_model *model, struct uqff_error *err) {
     const char *path = values->output;
     if (path == NULL || !uqff_path_exists(path)) {
-        return UQFF_OK;
+        return path == NULL ? UQFF_OK : output_check_directory(path, err);
     }
     const bool is_text = values->text != NULL && strcmp(values->text, path) == 0;
     if (is_text || (model != NULL && uqff_model_is_input(model, path))) {
@@ -161,6 +161,19 @@ static enum uqff_code collect(struct collection *c, const struct uqff_model *mod
     return code;
 }
 
+/* What is to be merged is read behind the run; that it can be read is seen before. */
+static enum uqff_code check_merged(struct cli *cli, const struct list *files,
+                                   struct uqff_error *err) {
+    enum uqff_code code = UQFF_OK;
+    for (size_t i = 0; i < files->count && code == UQFF_OK; i++) {
+        struct uqff_importance *file = NULL;
+        cli->file = files->items[i];
+        code = uqff_importance_open(cli->file, &file, err);
+        uqff_importance_free(file);
+    }
+    return code;
+}
+
 static enum uqff_code run_model(struct collection *c, const struct uqff_warner *warner,
                                 struct uqff_error *err) {
     const struct uqff_model_options open = {.warner = warner};
@@ -172,6 +185,10 @@ static enum uqff_code run_model(struct collection *c, const struct uqff_warner *
     }
     code = check_output(c->cli, c->values, model, err);
     if (code == UQFF_OK) {
+        code = check_merged(c->cli, &c->values->merge, err);
+    }
+    if (code == UQFF_OK) {
+        c->cli->file = c->cli->arguments.items[0];
         code = collect(c, model, warner, err);
     }
     uqff_model_close(model);

@@ -156,26 +156,13 @@ static enum uqff_code check_values(const struct values *values, struct uqff_erro
     return check_logits(values, err);
 }
 
-static enum uqff_code check_directory(const char *path, struct uqff_error *err) {
-    char *directory = uqff_path_directory(path);
-    enum uqff_code code = UQFF_OK;
-    if (directory == NULL) {
-        code = uqff_fail_memory(err);
-    } else if (!uqff_path_is_directory(directory)) {
-        code = uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
-                         "%s: cannot be written: there is no directory '%s'", path, directory);
-    }
-    uqff_free(directory);
-    return code;
-}
-
 /* Outputs are looked at before the long work, not behind it. */
 static enum uqff_code check_output(const struct validation *v, const struct values *values,
                                    const char *path, struct uqff_error *err) {
     const char *const inputs[] = {values->text, values->gate, values->logits_base,
                                   values->tokenizer};
     if (path == NULL || !uqff_path_exists(path)) {
-        return path == NULL ? UQFF_OK : check_directory(path, err);
+        return path == NULL ? UQFF_OK : output_check_directory(path, err);
     }
     bool is_input = validation_is_input(v, path);
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {

@@ -127,6 +127,19 @@ void output_made(const struct cli *cli, const char *path) {
     }
 }
 
+enum uqff_code output_check_directory(const char *path, struct uqff_error *err) {
+    char *directory = uqff_path_directory(path);
+    enum uqff_code code = UQFF_OK;
+    if (directory == NULL) {
+        code = uqff_fail_memory(err);
+    } else if (!uqff_path_is_directory(directory)) {
+        code = uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
+                         "%s: cannot be written: there is no directory '%s'", path, directory);
+    }
+    uqff_free(directory);
+    return code;
+}
+
 enum uqff_code output_check_folder(const char *output, const char *format, struct uqff_error *err) {
     static const char *const endings[] = {".gguf", ".uqff", ".safetensors"};
     const size_t length = output == NULL ? 0 : strlen(output);

@@ -31,6 +31,10 @@ struct uqff_warner output_warner(struct cli *cli);
 enum uqff_code output_check_folder(const char *output, const char *format,
                                    struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* Fails when the directory is not there in which `path` would be written. For what is written
+ * behind long work. */
+enum uqff_code output_check_directory(const char *path, struct uqff_error *err) UQFF_MUST_CHECK;
+
 /* Flushes standard output: UQFF_E_WRITE or UQFF_E_NO_SPACE when some of it was lost. */
 enum uqff_code output_finish(struct uqff_error *err) UQFF_MUST_CHECK;
 
