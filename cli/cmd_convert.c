@@ -64,7 +64,7 @@ static const char *const json[] = {
     "    path        the model\n"
     "    from        \"safetensors\", \"gguf\", \"uqff\", \"multi-quant uqff\" or \"uqff 0.x\"\n"
     "    to          \"hf\", \"mistralrs\", \"uqff\" or \"gguf\"\n"
-    "    output      the directory or file that was written\n"
+    "    output      the directory or file that was written, the first of several\n"
     "    warnings    [text]",
     NULL,
 };
@@ -137,6 +137,8 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         .threads = (unsigned)cli->threads,
         .warner = &warner,
     };
+    char *written = NULL;
+    convert.written = &written;
     struct uqff_model *model = NULL;
     enum uqff_convert_target to = UQFF_CONVERT_AUTO;
     enum uqff_code code = check_values(cli, values, err);
@@ -161,8 +163,9 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     if (code == UQFF_OK) {
         const char *from =
             uqff_model_is_legacy(model) ? "uqff 0.x" : uqff_model_kind_name(uqff_model_kind(model));
-        code = report(cli, from, to, convert.output, err);
+        code = report(cli, from, to, written != NULL ? written : convert.output, err);
     }
+    uqff_free(written);
     uqff_model_close(model);
     return code;
 }

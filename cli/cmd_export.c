@@ -60,7 +60,7 @@ static const char *const json[] = {
     "    path        the model\n"
     "    variant     its name, or null\n"
     "    format      \"mistralrs\", \"safetensors\" or \"gguf\"\n"
-    "    output      the directory or file that was written\n"
+    "    output      the directory or file that was written, the first of several\n"
     "    warnings    [text]",
     NULL,
 };
@@ -145,6 +145,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     if (code != UQFF_OK) {
         return code;
     }
+    char *written = NULL;
     const struct uqff_export_options export = {
         .format = formats[values->format],
         .output = values->output != NULL
@@ -157,6 +158,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         .threads = (unsigned)cli->threads,
         .overwrite = cli->force,
         .warner = &warner,
+        .written = &written,
     };
     if (export.output == NULL) {
         code = uqff_fail_memory(err);
@@ -167,8 +169,9 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         progress_end(&state);
     }
     if (code == UQFF_OK) {
-        code = report(cli, model, values->format, export.output, err);
+        code = report(cli, model, values->format, written != NULL ? written : export.output, err);
     }
+    uqff_free(written);
     uqff_model_close(model);
     return code;
 }

@@ -36,6 +36,12 @@ enum uqff_code uqff_convert_target(const struct uqff_model *model,
                                            ? UQFF_CONVERT_UQFF
                                            : UQFF_CONVERT_AUTO;
     struct uqff_quant quant;
+    if (!directory && ends_with(output, ".safetensors")) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "%s: expected NAME.gguf, NAME.uqff or a directory, in which safetensors "
+                         "get names of their own",
+                         output);
+    }
     *out = by_name != UQFF_CONVERT_AUTO ? by_name : options->target;
     if (by_name != UQFF_CONVERT_AUTO && options->target != UQFF_CONVERT_AUTO &&
         options->target != by_name) {
@@ -149,6 +155,7 @@ static struct uqff_export_options export_options(const struct uqff_convert_optio
         .warner = options->warner,
         .metadata = options->metadata,
         .metadata_count = options->metadata_count,
+        .written = options->written,
     };
 }
 
@@ -211,6 +218,9 @@ static enum uqff_code encode(const struct uqff_model *model, enum uqff_convert_t
     };
     struct uqff_pack_plan *plan = NULL;
     code = uqff_pack_plan_new(model, &pack, &plan, err);
+    if (code == UQFF_OK) {
+        code = uqff_export_tell(plan, options->written, err);
+    }
     if (code == UQFF_OK) {
         code = uqff_pack_run(plan, progress, err);
     }

@@ -347,8 +347,11 @@ enum uqff_code uqff_diff_metadata(struct diff *diff, struct uqff_error *err) {
     const struct uqff_gguf *ggufs[2] = {uqff_model_gguf(diff->a), uqff_model_gguf(diff->b)};
     compare_configs(diff);
     if (ggufs[0] != NULL && ggufs[1] != NULL) {
+        /* All that would be side files is made of the keys. */
         compare_gguf_keys(diff, ggufs[0], ggufs[1]);
-    } else if (uqff_model_kind(diff->a) == uqff_model_kind(diff->b)) {
+        return UQFF_OK;
+    }
+    if (uqff_model_kind(diff->a) == uqff_model_kind(diff->b)) {
         const struct uqff_safetensors *a = metadata_file(diff->a), *b = metadata_file(diff->b);
         if (a != NULL && b != NULL) {
             compare_pairs(diff, a, b, false);

@@ -124,6 +124,23 @@ static enum uqff_code take_metadata(const struct uqff_model *model, struct uqff_
     return UQFF_OK;
 }
 
+enum uqff_code uqff_export_tell(const struct uqff_pack_plan *plan, char **written,
+                                struct uqff_error *err) {
+    const char *output = plan->options.output;
+    if (written == NULL || plan->options.format == UQFF_PACK_MISTRALRS) {
+        return UQFF_OK;
+    }
+    const bool named = output != NULL && !uqff_path_is_directory(output);
+    const char *path = named && plan->file_count == 1 ? output : plan->files[0].path;
+    const size_t size = strlen(path) + 1;
+    *written = uqff_alloc(size);
+    if (*written == NULL) {
+        return uqff_fail_memory(err);
+    }
+    memcpy(*written, path, size);
+    return UQFF_OK;
+}
+
 /* The blocks as they are, in the container of another program. */
 static enum uqff_code export_plain(const struct uqff_model *model, const char *output,
                                    enum uqff_pack_format format,
@@ -175,6 +192,9 @@ static enum uqff_code export_plain(const struct uqff_model *model, const char *o
     struct uqff_pack_plan *plan = NULL;
     if (code == UQFF_OK) {
         code = uqff_pack_plan_make(model, &pack, &given, &plan, err);
+    }
+    if (code == UQFF_OK) {
+        code = uqff_export_tell(plan, options->written, err);
     }
     if (code == UQFF_OK) {
         code = uqff_pack_run(plan, progress, err);

@@ -16,6 +16,11 @@ enum uqff_code uqff_export_plain(const struct uqff_model *model, const char *out
                                  const struct uqff_export_options *options,
                                  const struct uqff_progress *progress, struct uqff_error *err);
 
+/* Puts the path of the file that a plan's run writes where the options want it (NULL: nowhere): as
+ * it was called, or of several the first; nothing for a directory (export.c). */
+enum uqff_code uqff_export_tell(const struct uqff_pack_plan *plan, char **written,
+                                struct uqff_error *err);
+
 /* Decoded safetensors with the side files, in `directory` (export_decoded.c). With `keep` floats
  * keep the types that they have, whatever options->dtype says; all modules must be floats then. */
 enum uqff_code uqff_export_decoded(const struct uqff_model *model, const char *directory, bool keep,

@@ -204,6 +204,9 @@ struct uqff_export_options {
     const struct uqff_warner *warner;
     const struct uqff_metadata_pair *metadata; /* GGUF, as for packing */
     size_t metadata_count;
+    /* NULL, or a pointer that is NULL and becomes, for uqff_free, the path of the file that is
+     * written, of the first when there are several; with a directory it stays NULL. */
+    char **written;
 };
 /* Exports the variant that `model` shows. Decoded: modules and biases become `dtype`, residual
  * tensors stay as they are, and config.json tells the type. Experts that the architecture's
@@ -240,6 +243,7 @@ struct uqff_convert_options {
     const struct uqff_warner *warner;
     const struct uqff_metadata_pair *metadata; /* GGUF, as for packing */
     size_t metadata_count;
+    char **written; /* as for exporting */
 };
 /* The target that the options mean for this model. */
 UQFF_API enum uqff_code uqff_convert_target(const struct uqff_model *model,
