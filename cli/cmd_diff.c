@@ -169,6 +169,10 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     const struct uqff_model_options open = {.warner = &warner};
     struct uqff_model *models[2] = {NULL, NULL};
     enum uqff_code code = UQFF_OK;
+    if (values->tolerance > 0 && !values->values) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "option '--tolerance' goes with --values");
+    }
     for (size_t i = 0; i < 2 && code == UQFF_OK; i++) {
         cli->file = cli->arguments.items[i];
         code = uqff_model_open(cli->file, &open, &models[i], err);

@@ -131,6 +131,11 @@ static enum uqff_code set_from_file(struct cli *cli, struct uqff_gguf_layout *la
     if (code == UQFF_OK) {
         code = uqff_source_read_all(source, LARGEST_FILE, &content, &size, err);
     }
+    size_t at = 0;
+    if (code == UQFF_OK && !uqff_utf8_valid(content, size, &at)) {
+        code = uqff_fail(err, UQFF_E_ENCODING, at, "%s: byte %zu is not UTF-8, expected text", path,
+                         at);
+    }
     if (code == UQFF_OK) {
         code = uqff_gguf_set_string(layout, key, content, size, err);
     }

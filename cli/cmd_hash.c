@@ -326,6 +326,17 @@ static enum uqff_code finish(struct job *job, cJSON *document, bool json_manifes
     return code;
 }
 
+/* Nothing at all would look like an answer. */
+static void warn_without_tensors(struct cli *cli, const struct list *files) {
+    const struct uqff_warner warner = output_warner(cli);
+    for (size_t i = 0; i < files->count; i++) {
+        if (hash_has_tensors(files->items[i])) {
+            return;
+        }
+    }
+    uqff_warn(&warner, "there is no .safetensors, .uqff or .gguf file here, so no tensor to list");
+}
+
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
     const struct values *values = arguments;
     const bool json_manifest =
@@ -352,6 +363,9 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         document = json_document_of("uqff.manifest/1");
     } else if (cli->json && values->manifest == NULL) {
         document = json_document(cli);
+    }
+    if (values->tensors) {
+        warn_without_tensors(cli, &files);
     }
     job.files = document == NULL ? NULL : json_array(document, "files");
     code = hash_all(&job, &files);
