@@ -261,28 +261,44 @@ static enum uqff_code give_logits(struct uqff_sequence *s, size_t base, size_t f
     return code;
 }
 
+struct evaluation {
+    struct uqff_sequence *sequence;
+    const uint32_t *tokens;
+    size_t count, first_logits;
+    const struct uqff_logits *logits;
+};
+
+static enum uqff_code evaluate(void *context, struct uqff_error *err) {
+    const struct evaluation *e = context;
+    size_t vocabulary = e->sequence->transformer->vocabulary;
+    size_t slab_rows = uqff_slab_rows(vocabulary);
+    bool wanted = e->logits != NULL && e->logits->rows != NULL && e->first_logits < e->count;
+    struct room slab = {0};
+    enum uqff_code code = UQFF_OK;
+    if (wanted) {
+        slab_rows = e->count - e->first_logits < slab_rows ? e->count - e->first_logits : slab_rows;
+        code = uqff_room(&slab, slab_rows, vocabulary * sizeof(float), err);
+    }
+    for (size_t i = 0; i < e->count && code == UQFF_OK; i += UQFF_BATCH) {
+        size_t n = e->count - i < UQFF_BATCH ? e->count - i : UQFF_BATCH;
+        code = uqff_sequence_forward(e->sequence, e->tokens + i, n, err);
+        if (code == UQFF_OK && wanted && e->first_logits < i + n) {
+            size_t first = e->first_logits > i ? e->first_logits - i : 0;
+            code = give_logits(e->sequence, i, first, n, e->logits, slab.data, slab_rows, err);
+        }
+    }
+    uqff_room_free(&slab);
+    return code;
+}
+
 enum uqff_code uqff_sequence_eval(struct uqff_sequence *sequence, const uint32_t *tokens,
                                   size_t count, size_t first_logits,
                                   const struct uqff_logits *logits,
                                   const struct uqff_observer *observer, struct uqff_error *err) {
-    size_t vocabulary = sequence->transformer->vocabulary, slab_rows = uqff_slab_rows(vocabulary);
-    bool wanted = logits != NULL && logits->rows != NULL && first_logits < count;
-    struct room slab = {0};
-    enum uqff_code code = UQFF_OK;
-    if (wanted) {
-        slab_rows = count - first_logits < slab_rows ? count - first_logits : slab_rows;
-        code = uqff_room(&slab, slab_rows, vocabulary * sizeof(float), err);
-    }
+    struct evaluation evaluation = {sequence, tokens, count, first_logits, logits};
     sequence->observer = observer;
-    for (size_t i = 0; i < count && code == UQFF_OK; i += UQFF_BATCH) {
-        size_t n = count - i < UQFF_BATCH ? count - i : UQFF_BATCH;
-        code = uqff_sequence_forward(sequence, tokens + i, n, err);
-        if (code == UQFF_OK && wanted && first_logits < i + n) {
-            size_t first = first_logits > i ? first_logits - i : 0;
-            code = give_logits(sequence, i, first, n, logits, slab.data, slab_rows, err);
-        }
-    }
+    enum uqff_code code =
+        uqff_parallel_team(sequence->transformer->threads, evaluate, &evaluation, err);
     sequence->observer = NULL;
-    uqff_room_free(&slab);
     return code;
 }

@@ -94,6 +94,46 @@ static void test_nested(void **state) {
     free(counts);
 }
 
+/* Loops of a team: the same work, the same failures, loops in loops, a team in a team. */
+static enum uqff_code loops_of_team(void *context, struct uqff_error *err) {
+    struct counts *counts = context;
+    for (unsigned threads = 1; threads < 6; threads++) {
+        counts->largest_thread = 0;
+        assert_ok(uqff_parallel_for(MANY, threads, count_one, counts, err), err);
+        assert_true(counts->largest_thread < threads);
+    }
+    assert_ok(uqff_parallel_for(1, 4, count_one, counts, err), err);
+    assert_ok(uqff_parallel_for(0, 4, count_one, counts, err), err);
+    assert_ok(uqff_parallel_for(50, 4, nested, counts, err), err);
+    counts->fail_from = 1234;
+    assert_fails(uqff_parallel_for(MANY, 4, count_one, counts, err), UQFF_E_SHAPE, err,
+                 "body 1234");
+    counts->fail_from = SIZE_MAX;
+    return uqff_fail(err, UQFF_E_FIELD, 7, "what the body of the team returns");
+}
+
+static enum uqff_code team_in_team(void *context, struct uqff_error *err) {
+    return uqff_parallel_team(3, loops_of_team, context, err);
+}
+
+static void test_team(void **state) {
+    static const unsigned threads[] = {0, 1, 2, 3, 8};
+    (void)state;
+    for (size_t t = 0; t < 2 * sizeof threads / sizeof *threads; t++) {
+        struct uqff_error err;
+        struct counts *counts = calloc(1, sizeof *counts);
+        assert_non_null(counts);
+        counts->fail_from = SIZE_MAX;
+        assert_fails(uqff_parallel_team(threads[t / 2], t % 2 == 0 ? loops_of_team : team_in_team,
+                                        counts, &err),
+                     UQFF_E_FIELD, &err, "what the body of the team returns");
+        assert_int_equal(counts->seen[0], 5 + 1 + 50 + 1);
+        assert_int_equal(counts->seen[9], 5 + 50 + 1);
+        assert_true(counts->seen[MANY - 1] == 5 || counts->seen[MANY - 1] == 6);
+        free(counts);
+    }
+}
+
 static void put(const char *name, const char *text) {
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", scratch(), name);
@@ -164,8 +204,8 @@ static void test_progress(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_index_once), cmocka_unit_test(test_first_failure),
-        cmocka_unit_test(test_nested),           cmocka_unit_test(test_cgroups),
-        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_nested),           cmocka_unit_test(test_team),
+        cmocka_unit_test(test_cgroups),          cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -588,6 +588,14 @@ typedef enum uqff_code uqff_loop_body(void *context, size_t i, unsigned thread,
 UQFF_API enum uqff_code uqff_parallel_for(size_t count, unsigned threads, uqff_loop_body *body,
                                           void *context, struct uqff_error *err) UQFF_MUST_CHECK;
 
+/* Runs body(context) on this thread, with up to `threads` threads (0: all that are available) ready
+ * for the loops in it: uqff_parallel_for then neither starts a team nor waits for threads that have
+ * taken no part. For work of many short loops; what they compute is the same without. A team in a
+ * team is that of the outer call. Returns what body returns. */
+typedef enum uqff_code uqff_team_body(void *context, struct uqff_error *err);
+UQFF_API enum uqff_code uqff_parallel_team(unsigned threads, uqff_team_body *body, void *context,
+                                           struct uqff_error *err) UQFF_MUST_CHECK;
+
 /* Long work reports here, from one thread. `update` returns false to stop the work, which then
  * fails with UQFF_E_CANCELLED. A NULL struct or function is silent. */
 struct uqff_progress {
