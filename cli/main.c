@@ -1,5 +1,6 @@
 /* uqff: the program. Finds the command, parses its options, runs it, and turns what comes of it
  * into an exit code. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,21 @@
 
 /* More threads than this is a slip of the finger, and would end in the threading library. */
 enum { MOST_THREADS = 1024 };
+
+/* ---- standard streams ------------------------------------------------------------------------ */
+
+/* The first file that is opened would take the place of a stream that was closed by who started the
+ * program: a model would be read as what was typed, or a warning written into an output. What takes
+ * the place here fails as the closed one would: input can only be written, outputs only be read. */
+static bool hold_streams(void) {
+    for (int stream = 0; stream <= STDERR_FILENO; stream++) {
+        if (fcntl(stream, F_GETFD) == -1 &&
+            open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) != stream) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
@@ -161,6 +177,9 @@ static enum uqff_code dispatch(struct cli *cli, int argc, char **argv, struct uq
 
 int main(int argc, char **argv) {
     static char buffer[1 << 16];
+    if (!hold_streams()) {
+        return output_exit_code(UQFF_E_READ);
+    }
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     setup_signals();
     struct cli cli = {0};
