@@ -16,6 +16,7 @@ struct loading {
     const char *name;             /* general.architecture */
     const struct gguf_arch *arch; /* NULL: not known here */
     uint64_t blocks, experts;
+    bool has_blocks; /* the number of them is told */
 };
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -100,12 +101,22 @@ static enum uqff_code check_keys(struct loading *loading, struct uqff_error *err
         {.kind = GGUF_KEY_COUNT, .name = "block_count", .needed = ""},
         {.kind = GGUF_KEY_END},
     };
-    bool found = false;
     uint64_t ignored = 0;
     enum uqff_code code =
         check_needed(loading, loading->arch != NULL ? loading->arch->keys : any, err);
-    if (code == UQFF_OK) {
-        code = find_number(loading, "block_count", &found, &loading->blocks, err);
+    const char *blocks = uqff_arena_printf(&loading->arena, "%s.block_count", loading->name);
+    if (blocks == NULL) {
+        return uqff_fail_memory(err);
+    }
+    /* That it is missing, or no number, has been told; that it is a list, which other counts may
+     * be, has not. */
+    struct uqff_error problem;
+    if (uqff_gguf_get_u64(loading->gguf, blocks, UINT32_MAX, &loading->has_blocks, &loading->blocks,
+                          &problem) != UQFF_OK) {
+        loading->has_blocks = false;
+        if (uqff_gguf_find(loading->gguf, blocks)->kind == UQFF_GGUF_ARRAY) {
+            uqff_findings_add_error(loading->verify, "key", &problem);
+        }
     }
     if (code == UQFF_OK && loading->experts > 0) {
         code = need_number(loading, "expert_used_count", &ignored, err);
@@ -311,7 +322,8 @@ static enum uqff_code check_model(struct loading *loading, struct uqff_error *er
     if (code == UQFF_OK) {
         code = check_keys(loading, err);
     }
-    if (code == UQFF_OK) {
+    /* Without their number each tensor would be one too many. */
+    if (code == UQFF_OK && loading->has_blocks) {
         code = check_blocks(loading, err);
     }
     if (code != UQFF_OK) {
