@@ -28,13 +28,11 @@ enum { IQ4_GROUP = 32, IQ4_LANES = 16 };
 /* Row k: the first k trials have 0, the others -1. There is no trial for lane 0. */
 #define IQ4_LANE(k, t) -((t) > (k))
 #define IQ4_ROW(k)                                                                                 \
-    {                                                                                              \
-        0, IQ4_LANE(k, 1), IQ4_LANE(k, 2), IQ4_LANE(k, 3), IQ4_LANE(k, 4), IQ4_LANE(k, 5),         \
-            IQ4_LANE(k, 6), IQ4_LANE(k, 7), IQ4_LANE(k, 8), IQ4_LANE(k, 9), IQ4_LANE(k, 10),       \
-            IQ4_LANE(k, 11), IQ4_LANE(k, 12), IQ4_LANE(k, 13), IQ4_LANE(k, 14), IQ4_LANE(k, 15)    \
-    }
+    0, IQ4_LANE(k, 1), IQ4_LANE(k, 2), IQ4_LANE(k, 3), IQ4_LANE(k, 4), IQ4_LANE(k, 5),             \
+        IQ4_LANE(k, 6), IQ4_LANE(k, 7), IQ4_LANE(k, 8), IQ4_LANE(k, 9), IQ4_LANE(k, 10),           \
+        IQ4_LANE(k, 11), IQ4_LANE(k, 12), IQ4_LANE(k, 13), IQ4_LANE(k, 14), IQ4_LANE(k, 15)
 
-static const _Alignas(64) int32_t iq4_rows[16][IQ4_LANES] = {
+static const _Alignas(64) int32_t iq4_rows[16 * IQ4_LANES] = {
     IQ4_ROW(0),  IQ4_ROW(1),  IQ4_ROW(2),  IQ4_ROW(3), IQ4_ROW(4),  IQ4_ROW(5),
     IQ4_ROW(6),  IQ4_ROW(7),  IQ4_ROW(8),  IQ4_ROW(9), IQ4_ROW(10), IQ4_ROW(11),
     IQ4_ROW(12), IQ4_ROW(13), IQ4_ROW(14), IQ4_ROW(15)};

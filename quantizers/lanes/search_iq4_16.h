@@ -72,8 +72,8 @@ LANE void iq4_add_up_two(const struct iq4_elements e[2], float qx[2][IQ4_LANES],
         UNROLL(4)
         for (int k = i; k < i + 4; k++) {
             int pair = vf_pair_of(i) + vf_pair_of(k - i);
-            vi row_a = vi_load(iq4_rows[0] + e[0].row[k]);
-            vi row_b = vi_load(iq4_rows[0] + e[1].row[k]);
+            vi row_a = vi_load(iq4_rows + e[0].row[k]);
+            vi row_b = vi_load(iq4_rows + e[1].row[k]);
             qx_a = vf_add(qx_a, vf_pick(e[0].qx[pair], row_a));
             q2_a = vf_add(q2_a, vf_pick(e[0].q2[pair], row_a));
             qx_b = vf_add(qx_b, vf_pick(e[1].qx[pair], row_b));

@@ -76,7 +76,7 @@ LANE void iq4_add_up_one(const struct iq4_elements *e, float *qx, float *q2) {
     vf qx_a = zero, qx_b = zero, q2_a = zero, q2_b = zero;
     UNROLL(4)
     for (int i = 0; i < IQ4_GROUP; i++) {
-        const int32_t *row = iq4_rows[0] + e->row[i];
+        const int32_t *row = iq4_rows + e->row[i];
         vi a = vi_load(row);
         vi b = vi_load(row + 8);
         qx_a = vf_add(qx_a, vf_pick(e->qx[i], a));

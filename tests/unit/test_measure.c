@@ -226,11 +226,14 @@ static bool near(double found, double expected, double relative) {
 
 /* llama-perplexity: 1.8341 ± 0.02949 over 41 chunks of 512. */
 static void storyteller(void **state) {
+    (void)state;
+    if (!FAST_BUILD) {
+        skip();
+    }
     struct uqff_model *model = open_model(test_data("storyteller"));
     struct text text = tokenize(model, test_data("storyteller/valid.txt"));
     const struct uqff_measure_options options = {.exact = true};
     struct uqff_measure m = measure(NULL, model, &text, &options);
-    (void)state;
     assert_int_equal(m.chunks, 41);
     assert_int_equal(m.tokens, 41 * 255);
     assert_true(near(m.perplexity.value, 1.8341, 1e-4));
@@ -250,7 +253,7 @@ static void small_models(void **state) {
     };
     const struct uqff_measure_options options = {.chunks = 8, .exact = true};
     (void)state;
-    if (extra_data("models") == NULL) {
+    if (!FAST_BUILD || extra_data("models") == NULL) {
         skip();
     }
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
