@@ -13,6 +13,7 @@
  *     gguf_card.c       what README.md and the directory's name tell
  *     gguf_tokenizer.c  tokenizer.*
  *     gguf_set.c        the user's values
+ *     gguf_untold.c     what there is no key for
  *     gguf_plan.c       layouts and files
  *     gguf_run.c        writing
  */
@@ -134,6 +135,9 @@ int64_t uqff_gguf_layer(const char *name);
 const struct uqff_gguf_tensor *uqff_gguf_module_tensor(const struct uqff_model *model,
                                                        size_t module);
 bool uqff_gguf_has_entry(const struct gguf_plan *gguf, const char *name);
+
+/* Warns of what the configuration says and a GGUF cannot. */
+void uqff_gguf_untold(const struct uqff_pack_plan *plan);
 
 /* Adds rope_freqs.weight, or rope_factors_long.weight and rope_factors_short.weight. */
 enum uqff_code uqff_gguf_rope(struct uqff_pack_plan *plan, struct uqff_error *err);

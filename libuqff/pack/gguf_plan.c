@@ -151,6 +151,9 @@ static enum uqff_code find_architecture(struct uqff_pack_plan *plan, struct uqff
         return gguf->source != NULL ? UQFF_OK : fail_unknown(plan, err);
     }
     uqff_gguf_numbers(gguf->arch, uqff_model_config(plan->model), &gguf->numbers);
+    if (gguf->source == NULL) {
+        uqff_gguf_untold(plan);
+    }
     return UQFF_OK;
 }
 

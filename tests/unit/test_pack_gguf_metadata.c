@@ -321,6 +321,69 @@ static void tells_the_tokenizer(void **state) {
     uqff_gguf_close(gguf);
 }
 
+/* What a GGUF has no key for is warned of where llama.cpp's constant is another value. */
+static void warns_of_what_a_gguf_cannot_tell(void **state) {
+    (void)state;
+    static const uint8_t second[] = {1, 0, 1, 0, 1, 0}, sixth[] = {1, 1, 1, 1, 1, 0};
+    static const uint8_t fourth[] = {1, 1, 1, 0, 1, 1};
+#define HEADS .layers = 6, .hidden = 64, .heads = 4, .head_dim = 16, .context = 64
+#define SLIDES(marks) .layer_slides = (marks), .layer_slides_count = 6
+    static const struct {
+        const char *arch, *told; /* NULL: nothing */
+        struct uqff_config config;
+    } cases[] = {
+        {"llama", NULL, {HEADS, .sliding_window = 32}},
+        {"gemma2", "query_pre_attn_scalar is 256, ", {HEADS}},
+        {"gemma2", "query_pre_attn_scalar is 144, ", {HEADS, .query_scalar = 144}},
+        {"gemma2", NULL, {HEADS, .query_scalar = 16, .sliding_window = 32}},
+        {"gemma2", "which layers slide ", {HEADS, .query_scalar = 16, SLIDES(sixth)}},
+        {"gemma2", NULL, {HEADS, .query_scalar = 16, SLIDES(second)}},
+        /* The large ones: hidden by heads. */
+        {"gemma2",
+         NULL,
+         {.layers = 46, .hidden = 4608, .heads = 32, .head_dim = 128, .query_scalar = 144}},
+        {"gemma3_text",
+         NULL,
+         {.layers = 62, .hidden = 5376, .heads = 32, .head_dim = 128, .query_scalar = 168}},
+        {"gemma3", NULL, {HEADS, .query_scalar = 16, SLIDES(sixth), .rope_local_theta = 10000}},
+        {"gemma3", "which layers slide ", {HEADS, .query_scalar = 16, SLIDES(second)}},
+        {"gemma3", "which layers slide ", {HEADS, .query_scalar = 16, .sliding_window_pattern = 5}},
+        {"gemma3",
+         "rope_local_base_freq is 20000, ",
+         {HEADS, .query_scalar = 16, .rope_local_theta = 20000}},
+        {"mistral", "the sliding window of 32 ", {HEADS, .sliding_window = 32}},
+        {"mistral", NULL, {HEADS, .sliding_window = 64}},
+        {"qwen2", NULL, {HEADS, .sliding_window = 32}},
+        {"qwen2", "the sliding window ", {HEADS, .sliding_window = 32, .use_sliding_window = true}},
+        {"qwen3_moe", "norm_topk_prob is false", {HEADS}},
+        {"qwen3_moe", NULL, {HEADS, .normalize_experts = true}},
+        {"smollm3", "which layers do without rope ", {HEADS, .no_rope_interval = 3}},
+        {"smollm3", NULL, {HEADS, .layer_rotates = fourth, .layer_rotates_count = 6}},
+    };
+#undef SLIDES
+#undef HEADS
+    struct uqff_model *model = open_model(test_data("storyteller"));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct warnings warnings = {0};
+        const struct uqff_warner warner = {take_warning, &warnings};
+        struct gguf_plan gguf = {
+            .arch = uqff_gguf_arch(uqff_arch_find(cases[i].arch)),
+            .numbers = {.config = cases[i].config},
+        };
+        const struct uqff_pack_plan plan = {
+            .model = model, .gguf = &gguf, .options = {.warner = &warner}};
+        uqff_gguf_untold(&plan);
+        const bool as_expected = cases[i].told == NULL
+                                     ? warnings.count == 0
+                                     : warnings.count == 1 && strstr(warnings.text, cases[i].told);
+        if (!as_expected) {
+            fail_msg("case %zu: found '%s', expected '%s'", i, warnings.text,
+                     cases[i].told == NULL ? "" : cases[i].told);
+        }
+    }
+    uqff_model_close(model);
+}
+
 static void warns_of_a_rule_without_a_name(void **state) {
     (void)state;
     struct warnings warnings = {0};
@@ -493,6 +556,7 @@ int main(void) {
         cmocka_unit_test(reads_what_is_simple_in_a_card),
         cmocka_unit_test(tells_what_side_files_tell),
         cmocka_unit_test(tells_the_tokenizer),
+        cmocka_unit_test(warns_of_what_a_gguf_cannot_tell),
         cmocka_unit_test(warns_of_a_rule_without_a_name),
         cmocka_unit_test(keeps_the_metadata_of_a_gguf),
         cmocka_unit_test(names_the_importance_matrix),
