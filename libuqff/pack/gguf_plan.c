@@ -9,7 +9,7 @@ static const char suffix[] = ".gguf";
 
 enum uqff_code uqff_gguf_place(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const char *output = plan->options.output;
-    if (output == NULL || uqff_path_is_directory(output)) {
+    if (output == NULL || uqff_pack_means_directory(output)) {
         plan->directory = output != NULL ? output : ".";
         return UQFF_OK;
     }
@@ -17,7 +17,8 @@ enum uqff_code uqff_gguf_place(struct uqff_pack_plan *plan, struct uqff_error *e
     size_t length = strlen(name), ending = sizeof suffix - 1;
     if (length <= ending || strcmp(name + length - ending, suffix) != 0) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "%s: expected a name that ends in '%s', or a directory that is there",
+                         "%s: expected a name that ends in '%s', or a directory; the name of one "
+                         "that is to be made ends in '/'",
                          output, suffix);
     }
     if (plan->options.quant_count > 1) {

@@ -292,6 +292,9 @@ enum uqff_code uqff_gguf_run(struct uqff_pack_plan *plan, const struct uqff_prog
     if (run.writings == NULL) {
         return uqff_fail_memory(err);
     }
+    if (uqff_text_ends(plan->directory, "/")) {
+        code = uqff_run_folder_make(&run.folder, plan->directory, err);
+    }
     for (size_t i = 0; i < plan->variant_count && code == UQFF_OK; i++) {
         code = open_writing(&run, i, err);
     }

@@ -128,6 +128,9 @@ enum uqff_code uqff_pack_plan_metadata(struct uqff_pack_plan *plan,
 
 /* ---- plan_output.c: paths -------------------------------------------------------------------- */
 
+/* True for a directory that is there, and for a name that ends in '/': it is made if need be. */
+bool uqff_pack_means_directory(const char *output);
+
 /* The directory part of a path becomes plan->directory. */
 enum uqff_code uqff_pack_keep_directory(struct uqff_pack_plan *plan, const char *path,
                                         struct uqff_error *err);

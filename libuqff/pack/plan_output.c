@@ -20,9 +20,13 @@ enum uqff_code uqff_pack_keep_directory(struct uqff_pack_plan *plan, const char 
     return plan->directory == NULL ? uqff_fail_memory(err) : UQFF_OK;
 }
 
+bool uqff_pack_means_directory(const char *output) {
+    return uqff_path_is_directory(output) || uqff_text_ends(output, "/");
+}
+
 static enum uqff_code place_file(struct uqff_pack_plan *plan, struct uqff_error *err) {
     const char *output = plan->options.output, *name = uqff_model_name(plan->model);
-    if (output == NULL || uqff_path_is_directory(output)) {
+    if (output == NULL || uqff_pack_means_directory(output)) {
         plan->directory = output != NULL ? output : ".";
         plan->stem = name;
         return UQFF_OK;
@@ -31,7 +35,9 @@ static enum uqff_code place_file(struct uqff_pack_plan *plan, struct uqff_error 
     size_t length = strlen(name), ending = sizeof suffix - 1;
     if (length <= ending || strcmp(name + length - ending, suffix) != 0) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "%s: expected a name that ends in '%s', or a directory", output, suffix);
+                         "%s: expected a name that ends in '%s', or a directory; the name of one "
+                         "that is to be made ends in '/'",
+                         output, suffix);
     }
     plan->stem = uqff_arena_copy(&plan->arena, name, length - ending);
     if (plan->stem == NULL) {

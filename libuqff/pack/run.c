@@ -69,7 +69,7 @@ static enum uqff_code open_residual(struct run_outputs *outputs, struct uqff_err
 static enum uqff_code open_outputs(struct run_outputs *outputs, struct uqff_error *err) {
     const struct uqff_pack_plan *plan = outputs->plan;
     enum uqff_code code = UQFF_OK;
-    if (plan->options.format == UQFF_PACK_MISTRALRS) {
+    if (plan->options.format == UQFF_PACK_MISTRALRS || uqff_text_ends(plan->directory, "/")) {
         code = uqff_run_folder_make(&outputs->folder, plan->directory, err);
     }
     if (code == UQFF_OK) {

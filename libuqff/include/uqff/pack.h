@@ -110,9 +110,10 @@ struct uqff_metadata_pair {
 
 struct uqff_pack_options {
     enum uqff_pack_format format;
-    /* UQFF: a file that ends in .uqff, or a directory that is there, for <model name>.uqff in it.
-     * MISTRALRS: a directory, made if need be. GGUF: a file that ends in .gguf, for one quant, or a
-     * directory that is there, for <model name>-<QUANT>.gguf in it. NULL: <model name>.uqff,
+    /* UQFF: a file that ends in .uqff, or a directory, for <model name>.uqff in it. MISTRALRS: a
+     * directory, made if need be. GGUF: a file that ends in .gguf, for one quant, or a directory,
+     * for <model name>-<QUANT>.gguf in it. Where a file could be meant, a directory is one that is
+     * there, or a name that ends in '/', which is made if need be. NULL: <model name>.uqff,
      * <model name>-UQFF or <model name>-<QUANT>.gguf here. */
     const char *output;
     const char *const *quants;
