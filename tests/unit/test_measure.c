@@ -279,7 +279,8 @@ static void digits(void **state) {
     struct uqff_error err;
     enum uqff_cpu_level level = uqff_cpu_level();
     (void)state;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    /* Plain C in a slow build would take a minute. */
+    for (size_t i = 0; i < sizeof ways / sizeof *ways - (FAST_BUILD ? 0 : 1); i++) {
         const struct uqff_measure_options options = {
             .context = 96, .chunks = 2, .threads = ways[i].threads};
         assert_ok(uqff_cpu_set_level(ways[i].plain ? UQFF_CPU_REF : level, &err), &err);
