@@ -320,31 +320,49 @@ static enum uqff_code find_file(struct lister *lister, struct uqff_source *sourc
     return add_file(lister, name, uqff_source_size(source));
 }
 
-/* A plain UQFF set has its residual tensors in a file beside it, which the model reads. */
+/* A tensor in the file beside a plain UQFF set. */
+static enum uqff_code list_beside(struct lister *lister, size_t index) {
+    struct view *view = lister->view;
+    const struct uqff_tensor *tensor = uqff_model_tensor(view->model, index);
+    struct uqff_source *source;
+    uint64_t offset;
+    if (!uqff_model_tensor_range(view->model, index, &source, &offset)) {
+        return UQFF_OK;
+    }
+    struct item item = {.name = tensor->name,
+                        .name_length = strlen(tensor->name),
+                        .type = uqff_type_name(tensor->type),
+                        .shape = tensor->shape,
+                        .rank = tensor->rank,
+                        .elements = tensor->elements,
+                        .bytes = tensor->bytes,
+                        .offset = offset,
+                        .what = "residual",
+                        .blob = UQFF_NONE};
+    view->weights += item.elements;
+    enum uqff_code code = find_file(lister, source, &item.file);
+    return code == UQFF_OK ? add_item(lister, &item) : code;
+}
+
+/* A plain UQFF set has its residual tensors in a file beside it, which the model reads; until UQFF
+ * 1.2 so has it the embedding, which is a module all the same. */
 static enum uqff_code list_residual_beside(struct lister *lister) {
     struct view *view = lister->view;
     enum uqff_code code = UQFF_OK;
-    for (size_t i = 0; i < uqff_model_residual_count(view->model) && code == UQFF_OK; i++) {
-        const size_t index = uqff_model_residual(view->model, i);
-        const struct uqff_tensor *tensor = uqff_model_tensor(view->model, index);
-        struct uqff_source *source;
-        uint64_t offset;
-        if (!uqff_model_tensor_range(view->model, index, &source, &offset)) {
+    for (size_t i = 0; i < uqff_model_module_count(view->model) && code == UQFF_OK; i++) {
+        const char *name = uqff_model_module(view->model, i)->name;
+        if (uqff_container_find_module(view->container, name) != UQFF_NONE) {
             continue;
         }
-        struct item item = {.name = tensor->name,
-                            .name_length = strlen(tensor->name),
-                            .type = uqff_type_name(tensor->type),
-                            .shape = tensor->shape,
-                            .rank = tensor->rank,
-                            .elements = tensor->elements,
-                            .bytes = tensor->bytes,
-                            .offset = offset,
-                            .what = "residual",
-                            .blob = UQFF_NONE};
-        view->weights += item.elements;
-        code = find_file(lister, source, &item.file);
-        code = code == UQFF_OK ? add_item(lister, &item) : code;
+        const char *weight = uqff_arena_printf(&view->cli->arena, "%s.weight", name);
+        const size_t index =
+            weight == NULL ? UQFF_NONE : uqff_model_find_tensor(view->model, weight);
+        code = weight == NULL       ? uqff_fail_memory(lister->err)
+               : index == UQFF_NONE ? UQFF_OK
+                                    : list_beside(lister, index);
+    }
+    for (size_t i = 0; i < uqff_model_residual_count(view->model) && code == UQFF_OK; i++) {
+        code = list_beside(lister, uqff_model_residual(view->model, i));
     }
     return code;
 }
@@ -401,7 +419,9 @@ void view_close(struct view *view) {
 
 const char *view_kind(const struct view *view, char out[64]) {
     uint32_t version[3];
-    if (view->container != NULL) {
+    if (view->model != NULL && uqff_model_is_legacy(view->model)) {
+        snprintf(out, 64, "uqff 0.x"); /* shown as the modules that it becomes */
+    } else if (view->container != NULL) {
         uqff_container_version(view->container, version);
         snprintf(out, 64, "%s %u.%u.%u",
                  uqff_container_is_multi(view->container) ? "multi-quant uqff" : "uqff",
