@@ -3,6 +3,7 @@
  * the bytes, over lengths, kinds of rows, alignments, and against pages that may not be touched.
  *
  *   test_kernels [TYPE...]       only these types
+ *   UQFF_TEST_LEVEL=neon         only this level
  *   UQFF_TEST_FULL=1             many more rows
  *   UQFF_TEST_SEED=N             another first seed
  *
@@ -321,6 +322,10 @@ static bool is_wanted(const char *name, int argc, char **argv) {
 }
 
 static int sweep_level(struct level level, int argc, char **argv) {
+    const char *only = getenv("UQFF_TEST_LEVEL");
+    if (only && strcmp(only, level.name) != 0) {
+        return 0;
+    }
     const size_t longest = MAX_BLOCKS * 256 * sizeof(float);
     struct bench b = {.level = level,
                       .x = guarded_new(longest),
