@@ -50,8 +50,8 @@ static void *os_map(int fd, size_t n) {
 #define DEFAULTS                                                                                   \
     {                                                                                              \
         .open_at = os_open_at, .close = close, .stat = fstat, .read = pread, .write = pwrite,      \
-        .copy = os_copy, .sync = fsync, .chmod = fchmod, .rename = os_rename, .link = os_link, .unlink = os_unlink, \
-        .map = os_map,                                                                             \
+        .copy = os_copy, .sync = fsync, .chmod = fchmod, .rename = os_rename, .link = os_link,     \
+        .unlink = os_unlink, .map = os_map,                                                        \
     }
 
 struct uqff_os uqff_os = DEFAULTS;
