@@ -3,9 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "support/support.h"
+#include "support/text.h"
 #include "uqff/pack.h"
-#include "uqff/validation.h"
 
 enum { MOST = 20 };
 
@@ -15,42 +14,6 @@ struct figure {
     /* Against the source: mean, what 999 of 1000 stay below; percentage points; percent. */
     double kld, kld_p999, rms_delta_p, same_top;
 };
-
-struct text {
-    uint32_t *ids;
-    size_t count, capacity;
-    uint32_t bos;
-    bool add_bos;
-};
-
-static struct text tokenize(const struct uqff_model *model, const char *path) {
-    struct uqff_vocabulary *vocabulary;
-    struct uqff_tokenizer *tokenizer;
-    struct uqff_error err;
-    struct text text = {0};
-    const struct uqff_tokenize_options options = {.add_special = true};
-    size_t size;
-    char *bytes = read_file(path, &size);
-    size -= bytes[size - 1] == '\n' ? 1 : 0;
-    assert_ok(uqff_vocabulary_open(model, NULL, &vocabulary, &err), &err);
-    assert_ok(uqff_tokenizer_new(vocabulary, NULL, &tokenizer, &err), &err);
-    assert_ok(uqff_tokenize(tokenizer, bytes, size, &options, &text.ids, &text.count,
-                            &text.capacity, &err),
-              &err);
-    text.bos = uqff_vocabulary_info(vocabulary)->bos;
-    text.add_bos = uqff_vocabulary_info(vocabulary)->add_bos;
-    uqff_tokenizer_free(tokenizer);
-    uqff_vocabulary_close(vocabulary);
-    free(bytes);
-    return text;
-}
-
-static struct uqff_model *open_model(const char *path) {
-    struct uqff_model *model;
-    struct uqff_error err;
-    assert_ok(uqff_model_open(path, NULL, &model, &err), &err);
-    return model;
-}
 
 static void pack(const struct uqff_model *model, const struct figure *figures, size_t count,
                  bool pure, const char *output) {

@@ -5,7 +5,6 @@
 
 #include "bench/synthetic.h"
 #include "test_pack_support.h"
-#include "uqff/validation.h"
 #include "validation/importance.h"
 
 static void assert_same_files(const char *a, const char *b) {
@@ -22,33 +21,6 @@ static struct uqff_importance *open_importance(const char *path) {
     struct uqff_error err;
     assert_ok(uqff_importance_open(path, &importance, &err), &err);
     return importance;
-}
-
-struct text {
-    uint32_t *ids;
-    size_t count, capacity;
-    uint32_t bos;
-};
-
-static struct text tokenize(const struct uqff_model *model, const char *path) {
-    struct uqff_vocabulary *vocabulary;
-    struct uqff_tokenizer *tokenizer;
-    struct uqff_error err;
-    struct text text = {0};
-    const struct uqff_tokenize_options options = {.add_special = true};
-    size_t size;
-    char *bytes = read_file(path, &size);
-    size -= bytes[size - 1] == '\n' ? 1 : 0;
-    assert_ok(uqff_vocabulary_open(model, NULL, &vocabulary, &err), &err);
-    assert_ok(uqff_tokenizer_new(vocabulary, NULL, &tokenizer, &err), &err);
-    assert_ok(uqff_tokenize(tokenizer, bytes, size, &options, &text.ids, &text.count,
-                            &text.capacity, &err),
-              &err);
-    text.bos = uqff_vocabulary_info(vocabulary)->bos;
-    uqff_tokenizer_free(tokenizer);
-    uqff_vocabulary_close(vocabulary);
-    free(bytes);
-    return text;
 }
 
 static struct uqff_importance *collect(const struct uqff_collect_options *options) {

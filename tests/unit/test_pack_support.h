@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "tests/support/support.h"
+#include "tests/support/text.h"
 #include "uqff/pack.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -167,14 +167,6 @@ static inline void add_tiny_tokenizer(const char *directory, const char *rule) {
         "{\"bos_token\":\"<|begin|>\",\"eos_token\":\"<|end|>\",\"add_bos_token\":true,"
         "\"chat_template\":\"{{ bos_token }}\"}";
     write_file(path, settings, sizeof settings - 1);
-}
-
-static inline struct uqff_model *open_model(const char *reference) {
-    struct uqff_error err;
-    struct uqff_model *model = NULL;
-    struct uqff_model_options options = {0};
-    assert_ok(uqff_model_open(reference, &options, &model, &err), &err);
-    return model;
 }
 
 static inline struct uqff_pack_options pack_options(const char *output, const char *const *quants,
