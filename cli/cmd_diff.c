@@ -7,6 +7,7 @@
 #include "json.h"
 #include "output.h"
 #include "progress.h"
+#include "quantizations.h"
 
 #include "uqff/pack.h"
 
@@ -35,6 +36,9 @@ static const char *const description[] = {
     "of Hugging Face, and the row order of q and k in a GGUF is undone. Configuration and metadata "
     "that "
     "both have are compared as well.",
+    "Of two files or directories that each hold several quantizations, those of one name are "
+    "compared, and those that only one of the two has are told. A#NAME and B#NAME compare two of "
+    "any name.",
     "The exit code is 0 when nothing differs, and 1 when something does.",
     NULL,
 };
@@ -44,9 +48,11 @@ static const char *const json[] = {
     "    a, b          the models\n"
     "    equal         true or false\n"
     "    differences   [{kind, name, a, b}], and for kind values also max_abs,\n"
-    "                  rel_rmse, count\n"
+    "                  rel_rmse, count; of several quantizations also\n"
+    "                  quantization\n"
+    "    quantizations  of several: [{name, in, equal}]\n"
     "    warnings      [text]",
-    "kind is one of metadata, only-a, only-b, type, shape, values.",
+    "kind is one of metadata, only-a, only-b, type, shape, values; in is \"both\", \"a\" or \"b\".",
     NULL,
 };
 
@@ -57,10 +63,16 @@ static const struct example examples[] = {
     {0},
 };
 
+/* The key of a multi-quant file that lists its variants. */
+#define INDEX_KEY "uqff.multi.index"
+
 struct report {
     struct cli *cli;
-    cJSON *differences; /* under --json */
-    uint64_t count;
+    const struct values *values;
+    cJSON *differences;       /* under --json */
+    const char *quantization; /* of several, the one that is being compared; else NULL */
+    uint64_t count;           /* differences of the two that are being compared */
+    const char *index[2]; /* of several: what the two lists of variants are, where they differ */
 };
 
 static const char *kind_name(enum uqff_difference_kind kind) {
@@ -70,6 +82,9 @@ static const char *kind_name(enum uqff_difference_kind kind) {
 
 static void add_json(struct report *report, const struct uqff_difference *difference) {
     cJSON *object = json_object(report->differences, NULL);
+    if (report->quantization != NULL) {
+        json_text(object, "quantization", report->quantization);
+    }
     json_text(object, "kind", kind_name(difference->kind));
     json_text(object, "name", difference->name);
     json_text(object, "a", difference->a);
@@ -102,8 +117,7 @@ static void add_text(struct report *report, const struct uqff_difference *differ
     printf("\n");
 }
 
-static void on_difference(void *context, const struct uqff_difference *difference) {
-    struct report *report = context;
+static void add(struct report *report, const struct uqff_difference *difference) {
     report->count++;
     if (report->differences != NULL) {
         add_json(report, difference);
@@ -112,79 +126,259 @@ static void on_difference(void *context, const struct uqff_difference *differenc
     }
 }
 
-static enum uqff_code finish(struct report *report, cJSON *document, bool equal,
-                             struct uqff_error *err) {
-    report->cli->answer_no = !equal;
-    if (document != NULL) {
-        return json_print(report->cli, document, err);
+/* The index of a multi-quant file lists all of its variants: that others are there is no difference
+ * of this one. It is kept for the end. */
+static void on_difference(void *context, const struct uqff_difference *difference) {
+    struct report *report = context;
+    if (report->quantization == NULL || strcmp(difference->name, INDEX_KEY) != 0) {
+        add(report, difference);
+        return;
     }
-    if (!report->cli->quiet) {
-        char count[32];
-        if (equal) {
-            printf("equal\n");
-        } else {
-            printf("%s difference%s\n", output_count(count, report->count),
-                   report->count == 1 ? "" : "s");
-        }
+    const char *const texts[2] = {difference->a, difference->b};
+    for (size_t i = 0; i < 2 && report->index[i] == NULL; i++) {
+        report->index[i] = uqff_arena_copy(&report->cli->arena, texts[i], strlen(texts[i]));
     }
-    return UQFF_OK;
 }
 
-static enum uqff_code compare(struct cli *cli, const struct values *values,
-                              struct uqff_model *const models[2], struct uqff_error *err) {
-    struct report report = {.cli = cli};
-    cJSON *document = NULL;
-    if (cli->json) {
-        document = json_document(cli);
-        json_text(document, "a", cli->arguments.items[0]);
-        json_text(document, "b", cli->arguments.items[1]);
-        /* Its place among the keys is here, its value comes last. */
-        json_null(document, "equal");
-        report.differences = json_array(document, "differences");
+static bool talks(const struct report *report) {
+    return report->differences == NULL && !report->cli->quiet;
+}
+
+static void print_count(const struct report *report) {
+    char count[32];
+    if (report->count == 0) {
+        printf("equal\n");
+    } else {
+        printf("%s difference%s\n", output_count(count, report->count),
+               report->count == 1 ? "" : "s");
     }
+}
+
+static enum uqff_code compare(struct report *report, const struct uqff_model *a,
+                              const struct uqff_model *b, struct uqff_error *err) {
     const struct uqff_diff_options how = {
-        .values = values->values,
-        .tolerance = values->tolerance,
-        .threads = (unsigned)cli->threads,
+        .values = report->values->values,
+        .tolerance = report->values->tolerance,
+        .threads = (unsigned)report->cli->threads,
     };
     struct progress state;
-    const struct uqff_progress progress = progress_begin(&state, cli);
+    const struct uqff_progress progress = progress_begin(&state, report->cli);
     bool equal = false;
-    enum uqff_code code =
-        uqff_diff(models[0], models[1], &how, on_difference, &report, &progress, &equal, err);
+    report->count = 0;
+    enum uqff_code code = uqff_diff(a, b, &how, on_difference, report, &progress, &equal, err);
     progress_end(&state);
-    if (code != UQFF_OK) {
-        cJSON_Delete(document);
-        return code;
+    if (code == UQFF_OK && talks(report)) {
+        print_count(report);
     }
-    if (document != NULL) {
-        cJSON_ReplaceItemInObject(document, "equal", cJSON_CreateBool(equal));
-    }
-    return finish(&report, document, equal, err);
+    return code;
 }
 
-static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
-    const struct values *values = arguments;
-    const struct uqff_warner warner = output_warner(cli);
-    const struct uqff_model_options open = {.warner = &warner};
+/* ---- of two models --------------------------------------------------------------------------- */
+
+/* A multi-quant file stands for its default variant beside a model of one quantization. */
+static void warn_of_default(struct cli *cli, const struct quantizations *side) {
+    if (side->names.count > 1) {
+        const struct uqff_warner warner = output_warner(cli);
+        const struct uqff_container *container = uqff_model_container(side->model);
+        uqff_warn(&warner, "%s: holds %zu quantizations, of which '%s' is compared",
+                  side->reference, side->names.count,
+                  uqff_container_variant(container, uqff_model_variant(side->model))->name);
+    }
+}
+
+static enum uqff_code compare_models(struct report *report, const struct quantizations sides[2],
+                                     struct uqff_error *err) {
+    for (size_t i = 0; i < 2; i++) {
+        if (sides[i].model == NULL) {
+            report->cli->file = sides[i].reference;
+            *err = sides[i].refusal;
+            return err->code;
+        }
+    }
+    warn_of_default(report->cli, &sides[0]);
+    warn_of_default(report->cli, &sides[1]);
+    enum uqff_code code = compare(report, sides[0].model, sides[1].model, err);
+    report->cli->answer_no = report->count > 0;
+    return code;
+}
+
+/* ---- of several quantizations ---------------------------------------------------------------- */
+
+static bool has_name(const struct quantizations *side, const char *name) {
+    for (size_t i = 0; i < side->names.count; i++) {
+        if (strcmp(side->names.items[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum uqff_code compare_named(struct report *report, const struct quantizations sides[2],
+                                    const char *name, bool warn, struct uqff_error *err) {
+    const struct uqff_warner warner = output_warner(report->cli);
+    /* What there is to warn of is the same for all quantizations of a model. */
+    const struct uqff_model_options open = {.warner = warn ? &warner : NULL};
     struct uqff_model *models[2] = {NULL, NULL};
     enum uqff_code code = UQFF_OK;
-    if (values->tolerance > 0 && !values->values) {
-        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "option '--tolerance' goes with --values");
-    }
     for (size_t i = 0; i < 2 && code == UQFF_OK; i++) {
-        cli->file = cli->arguments.items[i];
-        code = uqff_model_open(cli->file, &open, &models[i], err);
+        const char *full =
+            uqff_arena_printf(&report->cli->arena, "%s#%s", sides[i].reference, name);
+        if (full == NULL) {
+            code = uqff_fail_memory(err);
+            break;
+        }
+        report->cli->file = full;
+        code = uqff_model_open(full, &open, &models[i], err);
+        models[i] = code == UQFF_OK ? models[i] : NULL;
     }
     if (code == UQFF_OK) {
-        code = compare(cli, values, models, err);
+        code = compare(report, models[0], models[1], err);
     }
     for (size_t i = 0; i < 2; i++) {
         if (models[i] != NULL) {
             uqff_model_close(models[i]);
         }
     }
+    return code;
+}
+
+/* The name of the variant that a multi-quant file stands for; NULL for anything else. */
+static const char *default_name(const struct quantizations *side) {
+    const struct uqff_container *container =
+        side->model == NULL ? NULL : uqff_model_container(side->model);
+    const size_t i = container == NULL ? UQFF_NONE : uqff_container_default(container);
+    return i == UQFF_NONE ? NULL : uqff_container_variant(container, i)->name;
+}
+
+/* Compares the quantization of one name, or tells which side has it. */
+static enum uqff_code compare_name(struct report *report, const struct quantizations sides[2],
+                                   const char *name, cJSON *list, uint64_t *different, bool warn,
+                                   struct uqff_error *err) {
+    const bool in[2] = {has_name(&sides[0], name), has_name(&sides[1], name)};
+    const bool both = in[0] && in[1];
+    char text[512];
+    enum uqff_code code = UQFF_OK;
+    if (talks(report)) {
+        printf("%s%s:%s\n", style(report->cli, STYLE_BOLD),
+               output_cut(text, sizeof text, 0, name, strlen(name)), style_end(report->cli));
+    }
+    report->quantization = name;
+    report->count = 1;
+    if (both) {
+        code = compare_named(report, sides, name, warn, err);
+    } else if (talks(report)) {
+        const char *where = sides[in[0] ? 0 : 1].reference;
+        printf("only in %s\n", output_cut(text, sizeof text, 0, where, strlen(where)));
+    }
+    if (code == UQFF_OK && talks(report)) {
+        printf("\n");
+    }
+    if (code == UQFF_OK && list != NULL) {
+        cJSON *object = json_object(list, NULL);
+        json_text(object, "name", name);
+        json_text(object, "in", both ? "both" : in[0] ? "a" : "b");
+        json_bool(object, "equal", report->count == 0);
+    }
+    report->quantization = NULL;
+    *different += report->count > 0;
+    return code;
+}
+
+/* What is said of the files as a whole: which variant is the default, and what else their indices
+ * have that no variant shows, as the order. */
+static void compare_indices(struct report *report, const struct quantizations sides[2],
+                            bool others) {
+    const char *const names[2] = {default_name(&sides[0]), default_name(&sides[1])};
+    struct uqff_difference difference = {.kind = UQFF_DIFF_METADATA};
+    report->count = 0;
+    if (names[0] != NULL && names[1] != NULL && strcmp(names[0], names[1]) != 0) {
+        difference.name = "default";
+        difference.a = names[0];
+        difference.b = names[1];
+        add(report, &difference);
+    } else if (!others && report->index[0] != NULL && report->index[1] != NULL) {
+        difference.name = INDEX_KEY;
+        difference.a = report->index[0];
+        difference.b = report->index[1];
+        add(report, &difference);
+    }
+}
+
+static enum uqff_code compare_several(struct report *report, const struct quantizations sides[2],
+                                      cJSON *list, struct uqff_error *err) {
+    uint64_t all = 0, different = 0;
+    enum uqff_code code = UQFF_OK;
+    for (size_t s = 0; s < 2; s++) {
+        for (size_t i = 0; i < sides[s].names.count && code == UQFF_OK; i++) {
+            const char *name = sides[s].names.items[i];
+            if (s == 0 || !has_name(&sides[0], name)) {
+                code = compare_name(report, sides, name, list, &different, all == 0, err);
+                all++;
+            }
+        }
+    }
+    if (code != UQFF_OK) {
+        return code;
+    }
+    compare_indices(report, sides, different > 0);
+    report->cli->answer_no = different > 0 || report->count > 0;
+    if (talks(report)) {
+        char counts[2][32];
+        if (different > 0) {
+            printf("%s of %s quantizations differ%s\n", output_count(counts[0], different),
+                   output_count(counts[1], all), different == 1 ? "s" : "");
+        } else {
+            print_count(report);
+        }
+    }
+    return UQFF_OK;
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+/* By name, where both sides have names and it is not one against one. */
+static enum uqff_code compare_sides(struct report *report, const struct quantizations sides[2],
+                                    struct uqff_error *err) {
+    const size_t counts[2] = {sides[0].names.count, sides[1].names.count};
+    const bool several = counts[0] > 0 && counts[1] > 0 && counts[0] + counts[1] > 2;
+    cJSON *document = NULL, *list = NULL;
+    if (report->cli->json) {
+        document = json_document(report->cli);
+        json_text(document, "a", sides[0].reference);
+        json_text(document, "b", sides[1].reference);
+        /* Its place among the keys is here, its value comes last. */
+        json_null(document, "equal");
+        report->differences = json_array(document, "differences");
+        list = several ? json_array(document, "quantizations") : NULL;
+    }
+    enum uqff_code code =
+        several ? compare_several(report, sides, list, err) : compare_models(report, sides, err);
+    if (code != UQFF_OK || document == NULL) {
+        cJSON_Delete(document);
+        return code;
+    }
+    cJSON_ReplaceItemInObject(document, "equal", cJSON_CreateBool(!report->cli->answer_no));
+    return json_print(report->cli, document, err);
+}
+
+static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
+    const struct values *values = arguments;
+    const struct uqff_warner warner = output_warner(cli);
+    struct quantizations sides[2] = {{.model = NULL}};
+    struct report report = {.cli = cli, .values = values};
+    enum uqff_code code = UQFF_OK;
+    if (values->tolerance > 0 && !values->values) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "option '--tolerance' goes with --values");
+    }
+    for (size_t i = 0; i < 2 && code == UQFF_OK; i++) {
+        code = quantizations_open(cli, cli->arguments.items[i], &warner, &sides[i], err);
+    }
+    if (code == UQFF_OK) {
+        code = compare_sides(&report, sides, err);
+    }
+    quantizations_close(&sides[0]);
+    quantizations_close(&sides[1]);
     return code;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "quantizations.h"
 #include "table.h"
 #include "view.h"
 
@@ -126,58 +127,6 @@ static enum uqff_code show(struct view *view, const struct values *values, cJSON
 
 /* ---- a directory with several quantizations -------------------------------------------------- */
 
-struct quantization {
-    const char *name;
-    size_t length;
-    uint64_t files, bytes;
-};
-
-/* Counts a file of the directory to the set whose name it has, if it is of any. */
-static enum uqff_code count_file(const struct uqff_directory *directory, const char *name,
-                                 struct quantization *sets, size_t *count, struct uqff_error *err) {
-    struct uqff_source *source = NULL;
-    uint64_t number;
-    size_t i = 0, stem = strlen(name);
-    if (stem < 6 || strcmp(name + stem - 5, ".uqff") != 0) {
-        return UQFF_OK;
-    }
-    stem -= 5;
-    (void)uqff_shard_name_parse(name, &stem, &number);
-    while (i < *count && (sets[i].length != stem || memcmp(sets[i].name, name, stem) != 0)) {
-        i++;
-    }
-    if (i == *count) {
-        sets[(*count)++] = (struct quantization){.name = name, .length = stem};
-    }
-    enum uqff_code code = uqff_directory_source(directory, name, strlen(name), &source, err);
-    if (code == UQFF_OK) {
-        sets[i].files++;
-        sets[i].bytes += uqff_source_size(source);
-        uqff_source_close(source);
-    }
-    return code;
-}
-
-static enum uqff_code find_sets(struct cli *cli, const char *path, struct quantization **out,
-                                size_t *count, struct uqff_error *err) {
-    struct uqff_directory *directory = NULL;
-    const char **names;
-    size_t name_count;
-    *count = 0;
-    enum uqff_code code = uqff_list_directory(path, &cli->arena, &names, &name_count, err);
-    if (code != UQFF_OK) {
-        return code;
-    }
-    struct quantization *sets = uqff_arena_array(&cli->arena, name_count, sizeof *sets);
-    code = sets == NULL ? uqff_fail_memory(err) : uqff_directory_open(path, &directory, err);
-    for (size_t i = 0; i < name_count && code == UQFF_OK; i++) {
-        code = count_file(directory, names[i], sets, count, err);
-    }
-    uqff_directory_close(directory);
-    *out = sets;
-    return code;
-}
-
 static enum uqff_code print_sets(struct cli *cli, const char *path, const struct quantization *sets,
                                  size_t count, struct uqff_error *err) {
     struct table table = {0};
@@ -185,7 +134,7 @@ static enum uqff_code print_sets(struct cli *cli, const char *path, const struct
     table_column(&table, "FILES", ALIGN_RIGHT);
     table_column(&table, "SIZE", ALIGN_RIGHT);
     for (size_t i = 0; i < count; i++) {
-        table_bytes(&table, cli->verbose ? 0 : 60, sets[i].name, sets[i].length);
+        table_bytes(&table, cli->verbose ? 0 : 60, sets[i].name, strlen(sets[i].name));
         table_cell(&table, "%llu", (unsigned long long)sets[i].files);
         table_size(&table, sets[i].bytes);
     }
@@ -193,7 +142,7 @@ static enum uqff_code print_sets(struct cli *cli, const char *path, const struct
     if (code == UQFF_OK) {
         char text[512], name[256];
         output_cut(text, sizeof text, 0, path, strlen(path));
-        output_cut(name, sizeof name, 0, sets[0].name, sets[0].length);
+        output_cut(name, sizeof name, 0, sets[0].name, strlen(sets[0].name));
         printf("%s#%s names one of them\n", text, name);
     }
     return code;
@@ -202,7 +151,7 @@ static enum uqff_code print_sets(struct cli *cli, const char *path, const struct
 static enum uqff_code show_sets(struct cli *cli, const char *path, struct uqff_error *err) {
     struct quantization *sets;
     size_t count;
-    enum uqff_code code = find_sets(cli, path, &sets, &count, err);
+    enum uqff_code code = quantizations_find(cli, path, &sets, &count, err);
     if (code != UQFF_OK || !cli->json) {
         return code == UQFF_OK ? print_sets(cli, path, sets, count, err) : code;
     }
@@ -213,7 +162,7 @@ static enum uqff_code show_sets(struct cli *cli, const char *path, struct uqff_e
     cJSON *array = json_array(document, "quantizations");
     for (size_t i = 0; i < count; i++) {
         cJSON *object = json_object(array, NULL);
-        json_bytes(object, "name", sets[i].name, sets[i].length);
+        json_bytes(object, "name", sets[i].name, strlen(sets[i].name));
         json_u64(object, "files", sets[i].files);
         json_u64(object, "bytes", sets[i].bytes);
     }
@@ -223,8 +172,8 @@ static enum uqff_code show_sets(struct cli *cli, const char *path, struct uqff_e
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
     const struct values *values = arguments;
     const char *reference = cli->arguments.items[0];
-    const bool lists =
-        values->tensors || values->metadata || values->variants || values->layout || values->stats;
+    /* --variants asks for no more than their list. */
+    const bool lists = values->tensors || values->metadata || values->layout || values->stats;
     struct view view;
     enum uqff_code code =
         view_open(cli, reference, values->filter, values->allow_newer_minor, &view, err);

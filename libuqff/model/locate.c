@@ -102,8 +102,10 @@ static enum uqff_code look_in_report(const struct directory *d, const char *quan
 static enum uqff_code fail_choice(const struct directory *d, const char *quant,
                                   struct uqff_error *err) {
     struct uqff_buffer list = {0};
+    const char *first = "";
     for (size_t i = 0; i < d->count; i++) {
         if (uqff_text_ends(d->names[i], ".uqff") && is_first(d, i)) {
+            first = list.size == 0 ? d->names[i] : first;
             uqff_buffer_printf(&list, "%s%.*s", list.size > 0 ? ", " : "",
                                (int)stem_length(d->names[i]), d->names[i]);
         }
@@ -111,8 +113,9 @@ static enum uqff_code fail_choice(const struct directory *d, const char *quant,
     enum uqff_code code =
         list.failed     ? uqff_fail_memory(err)
         : quant == NULL ? uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET,
-                                    "%s: holds several quantizations, expected '#' and one of: %s",
-                                    d->path, list.data)
+                                    "%s: holds several quantizations; name one of them, as in "
+                                    "%s#%.*s: %s",
+                                    d->path, d->path, (int)stem_length(first), first, list.data)
                         : uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET,
                                     "%s: has no quantization '%s', expected one of: %s", d->path,
                                     quant, list.data);
