@@ -29,6 +29,8 @@ static const struct option options[] = {
     {"sha1", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_SHA1]), COMPLETE_NONE, NULL, "SHA-1"},
     {"xxh64", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_XXH64]), COMPLETE_NONE, NULL,
      "XXH64, which llama-gguf-hash has too"},
+    {"uuid", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_UUID]), COMPLETE_NONE, NULL,
+     "the UUID of all tensors' data together, as llama-gguf-hash makes it"},
     {"manifest", 0, "OUT", OPTION_TEXT, AT(manifest), COMPLETE_FILE, NULL,
      "write the list to a file: as JSON when its name ends in .json, else as SHA256SUMS"},
     {0},
@@ -45,6 +47,9 @@ static const char *const description[] = {
     "for each tensor of a .safetensors, .uqff or .gguf file, and one for all of its data, in the "
     "form of "
     "llama-gguf-hash: algorithm, digest, FILE:tensor. Padding and metadata do not count there.",
+    "--uuid names a model by its weights: a UUID of version 5, of SHA-1 over the data of all "
+    "tensors "
+    "in file order, in llama.cpp's namespace. It stays the same when metadata is edited.",
     "With --manifest the names are relative to the manifest's directory. \"uqff verify "
     "--manifest\" "
     "checks both forms; \"sha256sum -c\" checks the first. Hidden files are left out of "
@@ -57,6 +62,8 @@ static const char *const json[] = {
     "    files       [{path, bytes, sha256, tensors}]\n"
     "    tensors     with --tensors: [{name, type, bytes, xxh3}]; data_xxh3\n"
     "                beside it is of all their data in file order\n"
+    "    uuid        with --uuid, of a file that has tensors; without --tensors\n"
+    "                there is no sha256 then\n"
     "    manifest    null, or the file that was written; not in a manifest\n"
     "    warnings    [text]; not in a manifest",
     "The keys sha256, sha1, xxh3 and xxh64 stand for the algorithms that were asked for.",
@@ -66,6 +73,7 @@ static const char *const json[] = {
 static const struct example examples[] = {
     {"uqff hash storyteller.uqff", "The SHA-256 of a file:"},
     {"uqff hash storyteller.uqff --tensors --sha256", "Of each tensor in it:"},
+    {"uqff hash model.gguf --uuid", "A name for the weights, whatever the metadata says:"},
     {"uqff hash release/ --manifest release/SHA256SUMS", "A list for a release:"},
     {0},
 };
@@ -148,6 +156,11 @@ static enum uqff_code relative_name(struct job *job, const char *path, const cha
     return code;
 }
 
+/* True when tensors are read, be it only for what names all of them. */
+static bool wants_tensors(const struct job *job) {
+    return job->values->tensors || job->file_algorithm == DIGEST_UUID;
+}
+
 /* ---- one file -------------------------------------------------------------------------------- */
 
 static enum uqff_code hash_whole(struct job *job, struct uqff_source *source, const char *name,
@@ -209,13 +222,21 @@ static enum uqff_code hash_file(struct job *job, const char *path) {
         json_u64(object, "bytes", uqff_source_size(source));
     }
     /* A manifest always has the digest of the file; a listing of tensors only theirs. */
-    if (!job->values->tensors || object != NULL) {
+    if (!wants_tensors(job) || (job->values->tensors && object != NULL)) {
         code = hash_whole(job, source, name, object);
     }
-    if (code == UQFF_OK && job->values->tensors && hash_has_tensors(path)) {
+    if (code == UQFF_OK && wants_tensors(job) && hash_has_tensors(path)) {
         const struct hash_tensors request = {
-            source,         name,   path,      job->tensor_algorithms, job->tensor_count,
-            &job->progress, object, &job->text};
+            .source = source,
+            .name = name,
+            .path = path,
+            .algorithms = job->tensor_algorithms,
+            .count = job->tensor_count,
+            .all_only = !job->values->tensors,
+            .progress = &job->progress,
+            .object = object,
+            .text = &job->text,
+        };
         code = hash_tensors(&request, job->err);
     }
     uqff_source_close(source);
@@ -225,17 +246,20 @@ static enum uqff_code hash_file(struct job *job, const char *path) {
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static enum uqff_code choose_algorithms(struct job *job) {
+    const bool *wanted = job->values->algorithms;
     size_t chosen = 0;
     enum algorithm last = DIGEST_SHA256;
+    /* A UUID tells nothing of one tensor: the list has what it has by default, too. */
+    if (job->values->tensors && !wanted[DIGEST_XXH3] && !wanted[DIGEST_SHA256] &&
+        !wanted[DIGEST_SHA1] && !wanted[DIGEST_XXH64]) {
+        job->tensor_algorithms[job->tensor_count++] = DIGEST_XXH3;
+    }
     for (size_t i = 0; i < DIGEST_COUNT; i++) {
-        if (job->values->algorithms[i]) {
+        if (wanted[i]) {
             chosen++;
             last = (enum algorithm)i;
             job->tensor_algorithms[job->tensor_count++] = last;
         }
-    }
-    if (job->tensor_count == 0) {
-        job->tensor_algorithms[job->tensor_count++] = DIGEST_XXH3;
     }
     job->file_algorithm = job->values->tensors ? DIGEST_SHA256 : last;
     if (chosen > 1 && !job->values->tensors) {
@@ -334,7 +358,7 @@ static void warn_without_tensors(struct cli *cli, const struct list *files) {
             return;
         }
     }
-    uqff_warn(&warner, "there is no .safetensors, .uqff or .gguf file here, so no tensor to list");
+    uqff_warn(&warner, "there is no .safetensors, .uqff or .gguf file here, so no tensor to read");
 }
 
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
@@ -364,7 +388,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
     } else if (cli->json && values->manifest == NULL) {
         document = json_document(cli);
     }
-    if (values->tensors) {
+    if (wants_tensors(&job)) {
         warn_without_tensors(cli, &files);
     }
     job.files = document == NULL ? NULL : json_array(document, "files");

@@ -8,9 +8,14 @@ enum { CHUNK = 1 << 20 };
 struct digest {
     struct uqff_sha *sha;       /* of the others */
     struct uqff_hasher *hasher; /* of XXH3 */
+    bool uuid;                  /* the SHA-1 is made a UUID */
 };
 
-static const char *const names[] = {"xxh3", "sha256", "sha1", "xxh64"};
+static const char *const names[] = {"xxh3", "sha256", "sha1", "xxh64", "uuid"};
+
+/* ef001206-dadc-5f6d-a15f-3359e577d4e5, the namespace of llama-gguf-hash. */
+static const unsigned char uuid_namespace[16] = {0xef, 0x00, 0x12, 0x06, 0xda, 0xdc, 0x5f, 0x6d,
+                                                 0xa1, 0x5f, 0x33, 0x59, 0xe5, 0x77, 0xd4, 0xe5};
 
 const char *digest_name(enum algorithm algorithm) {
     return names[algorithm];
@@ -26,11 +31,15 @@ enum uqff_code digest_new(enum algorithm algorithm, struct digest **out, struct 
         digest->hasher = uqff_hasher_new();
         code = digest->hasher == NULL ? uqff_fail_memory(err) : UQFF_OK;
     } else {
-        code = uqff_sha_new(names[algorithm], &digest->sha, err);
+        digest->uuid = algorithm == DIGEST_UUID;
+        code = uqff_sha_new(names[digest->uuid ? DIGEST_SHA1 : algorithm], &digest->sha, err);
     }
     if (code != UQFF_OK) {
         uqff_free(digest);
         return code;
+    }
+    if (digest->uuid) {
+        uqff_sha_update(digest->sha, uuid_namespace, sizeof uuid_namespace);
     }
     *out = digest;
     return UQFF_OK;
@@ -44,6 +53,24 @@ void digest_update(struct digest *digest, const void *bytes, size_t n) {
     }
 }
 
+/* RFC 9562, version 5: the first 16 bytes of the digest, in which the version takes the upper half
+ * of byte 6 and the variant, binary 10, the upper two bits of byte 8.
+ *
+ *     xxxxxxxx-xxxx-5xxx-vxxx-xxxxxxxxxxxx    v: 8, 9, a or b
+ */
+static void put_uuid(char out[DIGEST_TEXT], unsigned char bytes[16]) {
+    static const unsigned char lengths[] = {4, 2, 2, 2, 6};
+    bytes[6] = (unsigned char)((bytes[6] & 0x0f) | 0x50);
+    bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80);
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        uqff_hex(out, bytes, lengths[i]);
+        bytes += lengths[i];
+        out += 2 * lengths[i];
+        *out++ = '-';
+    }
+    out[-1] = '\0';
+}
+
 void digest_final(struct digest *digest, char hex[DIGEST_TEXT]) {
     if (digest->hasher != NULL) {
         const struct uqff_digest result = uqff_hasher_digest(digest->hasher);
@@ -53,7 +80,11 @@ void digest_final(struct digest *digest, char hex[DIGEST_TEXT]) {
     unsigned char bytes[32];
     size_t size;
     uqff_sha_final(digest->sha, bytes, &size);
-    uqff_hex(hex, bytes, size);
+    if (digest->uuid) {
+        put_uuid(hex, bytes);
+    } else {
+        uqff_hex(hex, bytes, size);
+    }
 }
 
 void digest_free(struct digest *digest) {

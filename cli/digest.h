@@ -4,11 +4,18 @@
 
 #include "command.h"
 
-enum algorithm { DIGEST_XXH3, DIGEST_SHA256, DIGEST_SHA1, DIGEST_XXH64, DIGEST_COUNT };
+enum algorithm {
+    DIGEST_XXH3,
+    DIGEST_SHA256,
+    DIGEST_SHA1,
+    DIGEST_XXH64,
+    DIGEST_UUID, /* version 5: of SHA-1, in llama.cpp's namespace; of all tensors together only */
+    DIGEST_COUNT
+};
 
 const char *digest_name(enum algorithm algorithm); /* "xxh3", "sha256", … */
 
-#define DIGEST_TEXT 65 /* the longest, in hex, with its NUL */
+#define DIGEST_TEXT 65 /* the longest, as text, with its NUL */
 
 /* A running digest. */
 struct digest;

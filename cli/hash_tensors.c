@@ -42,14 +42,20 @@ static enum uqff_code hash_one(struct walk *walk, const char *name, const char *
                                uint64_t offset, uint64_t bytes) {
     const struct hash_tensors *request = walk->request;
     struct digest *digests[2 * DIGEST_COUNT] = {NULL};
+    size_t single = 0, count = 0;
     enum uqff_code code = UQFF_OK;
-    for (size_t i = 0; i < request->count && code == UQFF_OK; i++) {
-        code = digest_new(request->algorithms[i], &digests[i], walk->err);
-        digests[request->count + i] = walk->all[i];
+    /* First those of this tensor alone, then those of all. A UUID comes last of the algorithms. */
+    for (; single < request->count && request->algorithms[single] != DIGEST_UUID; single++) {
+        code = code == UQFF_OK
+                   ? digest_new(request->algorithms[single], &digests[single], walk->err)
+                   : code;
+    }
+    for (count = single; count < single + request->count; count++) {
+        digests[count] = walk->all[count - single];
     }
     if (code == UQFF_OK) {
-        code = digest_range(request->source, offset, bytes, digests, 2 * request->count,
-                            request->progress, &walk->done, walk->total, walk->err);
+        code = digest_range(request->source, offset, bytes, digests, count, request->progress,
+                            &walk->done, walk->total, walk->err);
     }
     cJSON *object = NULL;
     if (code == UQFF_OK && walk->tensors != NULL) {
@@ -58,7 +64,7 @@ static enum uqff_code hash_one(struct walk *walk, const char *name, const char *
         json_text(object, "type", type);
         json_u64(object, "bytes", bytes);
     }
-    for (size_t i = 0; i < request->count; i++) {
+    for (size_t i = 0; i < single; i++) {
         char hex[DIGEST_TEXT];
         if (code == UQFF_OK) {
             digest_final(digests[i], hex);
@@ -114,7 +120,8 @@ static enum uqff_code walk_safetensors(struct walk *walk) {
 /* The digests of all data together: lines without a tensor, or members beside the list. */
 static void finish_all(const struct walk *walk) {
     const struct hash_tensors *request = walk->request;
-    static const char *const keys[] = {"data_xxh3", "data_sha256", "data_sha1", "data_xxh64"};
+    static const char *const keys[] = {"data_xxh3", "data_sha256", "data_sha1", "data_xxh64",
+                                       "uuid"};
     for (size_t i = 0; i < request->count; i++) {
         char hex[DIGEST_TEXT];
         digest_final(walk->all[i], hex);
@@ -133,7 +140,9 @@ enum uqff_code hash_tensors(const struct hash_tensors *request, struct uqff_erro
         code = digest_new(request->algorithms[i], &walk.all[i], err);
     }
     if (code == UQFF_OK) {
-        walk.tensors = request->object == NULL ? NULL : json_array(request->object, "tensors");
+        walk.tensors = request->object == NULL || request->all_only
+                           ? NULL
+                           : json_array(request->object, "tensors");
         code = uqff_text_ends(request->path, ".gguf") ? walk_gguf(&walk) : walk_safetensors(&walk);
     }
     if (code == UQFF_OK) {

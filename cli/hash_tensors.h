@@ -10,8 +10,9 @@ struct hash_tensors {
     struct uqff_source *source;
     const char *name; /* as lines name the file */
     const char *path;
-    const enum algorithm *algorithms;
+    const enum algorithm *algorithms; /* a UUID last */
     size_t count;
+    bool all_only; /* no list of the tensors: a UUID alone was asked for */
     const struct uqff_progress *progress;
     cJSON *object;            /* of the file, under --json; else NULL */
     struct uqff_buffer *text; /* takes the lines */
