@@ -9,6 +9,8 @@
 #include "table.h"
 #include "view.h"
 
+#include "uqff/validation.h"
+
 struct values {
     bool tensors, metadata, variants, layout, stats, allow_newer_minor;
     const char *filter;
@@ -169,6 +171,95 @@ static enum uqff_code show_sets(struct cli *cli, const char *path, struct uqff_e
     return json_print(cli, document, err);
 }
 
+/* ---- a file that is no model ----------------------------------------------------------------- */
+
+static bool is_importance(const char *path) {
+    struct uqff_importance *importance = NULL;
+    struct uqff_error ignored;
+    const bool is = uqff_importance_open(path, &importance, &ignored) == UQFF_OK;
+    uqff_importance_free(is ? importance : NULL);
+    return is;
+}
+
+static bool is_vocabulary(const char *path) {
+    struct uqff_vocabulary *vocabulary = NULL;
+    struct uqff_error ignored;
+    const bool is = uqff_vocabulary_open_path(path, NULL, &vocabulary, &ignored) == UQFF_OK;
+    uqff_vocabulary_close(is ? vocabulary : NULL);
+    return is;
+}
+
+/* The first bytes of a file, with zeros behind its end. Gives its size. */
+static uint64_t read_start(const char *path, char start[9]) {
+    struct uqff_source *source = NULL;
+    struct uqff_error ignored;
+    uint64_t size = 0;
+    memset(start, 0, 9);
+    if (uqff_source_open(path, &source, &ignored) == UQFF_OK) {
+        size = uqff_source_size(source);
+        if (uqff_source_read(source, 0, start, size < 9 ? (size_t)size : 9, &ignored) != UQFF_OK) {
+            memset(start, 0, 9);
+        }
+        uqff_source_close(source);
+    }
+    return size;
+}
+
+static bool is_empty(const char *path) {
+    char start[9];
+    return read_start(path, start) == 0;
+}
+
+static bool is_logits(const char *path) {
+    char start[9];
+    (void)read_start(path, start);
+    return memcmp(start, "_logits_", 8) == 0;
+}
+
+/* True when a file is taken for safetensors for want of a better guess: neither its name nor its
+ * first bytes say so. */
+static bool is_unknown(const char *path) {
+    enum uqff_model_kind kind;
+    struct uqff_error ignored;
+    char start[9];
+    if (!uqff_path_exists(path) || uqff_path_is_directory(path) ||
+        uqff_text_ends(path, ".safetensors") ||
+        uqff_model_sniff(path, &kind, &ignored) != UQFF_OK || kind != UQFF_MODEL_HF) {
+        return false;
+    }
+    (void)read_start(path, start);
+    return start[8] != '{';
+}
+
+/* What refused such a file complained of what safetensors must have. This says what it is. */
+static enum uqff_code explain(const char *path, enum uqff_code code, struct uqff_error *err) {
+    static const struct {
+        bool (*is)(const char *path);
+        const char *what, *before, *behind; /* of its name, in the command that reads it */
+    } kinds[] = {
+        {is_importance, "is an importance matrix", "imatrix --merge ", " --show"},
+        {is_logits, "holds logits", "validate MODEL --logits-base ", ""},
+        {is_vocabulary, "is a vocabulary", "tokenize ", " TEXT"},
+    };
+    if (uqff_code_family(code) != UQFF_FAMILY_INPUT || !is_unknown(path)) {
+        return code;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].is(path)) {
+            return uqff_fail(err, UQFF_E_MAGIC, UQFF_NO_OFFSET,
+                             "%s: %s and no model; \"uqff %s%s%s\" reads it", path, kinds[i].what,
+                             kinds[i].before, path, kinds[i].behind);
+        }
+    }
+    if (code == UQFF_E_MAGIC || uqff_text_ends(path, ".json") || is_empty(path)) {
+        return code; /* it has been told what it is */
+    }
+    return uqff_fail(err, UQFF_E_MAGIC, UQFF_NO_OFFSET,
+                     "%s: is in no format that is known; inspect reads a model's directory, "
+                     ".safetensors, an index of them (.index.json), .gguf and .uqff",
+                     path);
+}
+
 static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_error *err) {
     const struct values *values = arguments;
     const char *reference = cli->arguments.items[0];
@@ -182,7 +273,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         return show_sets(cli, reference, err);
     }
     if (code != UQFF_OK) {
-        return code;
+        return explain(reference, code, err);
     }
     cJSON *document = cli->json ? json_document(cli) : NULL;
     code = show(&view, values, document, err);

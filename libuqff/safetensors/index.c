@@ -171,7 +171,8 @@ static enum uqff_code read_members(struct parse *p, struct uqff_error *err) {
         }
     }
     if (code == UQFF_OK && p->index->tensors.count == 0) {
-        return uqff_fail(err, UQFF_E_FIELD, 0, "%s: weight_map is missing", p->where);
+        return uqff_fail(err, UQFF_E_FIELD, 0,
+                         "%s: no index of safetensors files: weight_map is missing", p->where);
     }
     return code != UQFF_OK ? code : uqff_json_expect(p->json, UQFF_JSON_END, "index", &event, err);
 }

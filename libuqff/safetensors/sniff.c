@@ -22,6 +22,7 @@ static const struct {
     PATTERN("FUGG", "a GGUF file with its bytes swapped"),
     PATTERN("tjgg", "an old GGML file (GGJT)"),
     PATTERN("lmgg", "an old GGML file"),
+    PATTERN("_logits_", "logits as llama-perplexity writes them"),
     PATTERN("\x89HDF", "an HDF5 file"),
     PATTERN("\x93NUMPY", "a NumPy array"),
     PATTERN("\x1f\x8b", "a gzip-compressed file: decompress it first"),
@@ -33,6 +34,21 @@ static const struct {
     PATTERN("{\r", "JSON text"),
 #undef PATTERN
 };
+
+/* llama.cpp's older importance matrix: i32 number of entries, i32 length of a name, and the name of
+ * a tensor, of which the first eight bytes are told by being printable. */
+static bool begins_as_dat(const unsigned char *b, size_t n) {
+    if (n < 16 || uqff_load_le32(b) == 0 || uqff_load_le32(b) >= 1 << 20 ||
+        uqff_load_le32(b + 4) < 8 || uqff_load_le32(b + 4) > 256) {
+        return false;
+    }
+    for (size_t i = 8; i < 16; i++) {
+        if (b[i] <= ' ' || b[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
 
 const char *uqff_st_looks_like(const void *bytes, size_t n) {
     const unsigned char *b = bytes;
@@ -46,5 +62,10 @@ const char *uqff_st_looks_like(const void *bytes, size_t n) {
     if (n >= 3 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 && b[2] != 0) {
         return "a Python pickle: convert the checkpoint to safetensors first";
     }
-    return NULL;
+    /* A list of pieces, of which the first is called <unk>: fields 1 of the list and of the piece.
+     */
+    if (n >= 9 && b[0] == 0x0a && b[2] == 0x0a && memcmp(b + 4, "<unk>", 5) == 0) {
+        return "a SentencePiece vocabulary";
+    }
+    return begins_as_dat(b, n) ? "an importance matrix in llama.cpp's older form (.dat)" : NULL;
 }
