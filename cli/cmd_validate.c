@@ -204,6 +204,7 @@ static enum uqff_code check_outputs(const struct validation *v, const struct val
 struct watch {
     struct progress state;
     struct uqff_progress report;
+    size_t run, runs; /* of models that are measured one after the other */
 };
 
 static bool on_chunk(void *context, size_t chunk, size_t chunks,
@@ -213,7 +214,8 @@ static bool on_chunk(void *context, size_t chunk, size_t chunks,
         snprintf(watch->state.note, sizeof watch->state.note, "PPL %.4f", so_far->perplexity.value);
     }
     return watch->report.update == NULL ||
-           watch->report.update(watch->report.context, "validate", chunk, chunks);
+           watch->report.update(watch->report.context, "validate", watch->run * chunks + chunk,
+                                watch->runs * chunks);
 }
 
 static struct uqff_measure_options measure_options(const struct validation *v,
@@ -241,16 +243,20 @@ static enum uqff_code run_models(struct validation *v, const struct values *valu
     for (size_t i = 0; i < v->count; i++) {
         models[i] = v->candidates[i].model;
     }
+    watch.run = 0;
+    watch.runs = values->logits_base != NULL ? v->count : 1;
     watch.report = progress_begin_counted(&watch.state, v->cli, "chunks");
     on_chunk(&watch, 0, 1, NULL); /* the clock runs from here */
     if (values->logits_base != NULL) {
         for (size_t i = 0; i < v->count && code == UQFF_OK; i++) {
-            code =
-                uqff_measure_against_file(values->logits_base, models[i], &how, &measures[i], err);
+            watch.run = i;
+            code = uqff_measure_against_file(values->logits_base, models[i], &how, on_chunk, &watch,
+                                             &measures[i], err);
         }
     } else if (values->logits_out != NULL) {
         code = uqff_logits_write(models[0], text->tokens, text->count, text->bos, text->add_bos,
-                                 &how, values->logits_out, v->cli->force, &measures[0], err);
+                                 &how, values->logits_out, v->cli->force, on_chunk, &watch,
+                                 &measures[0], err);
         code = code == UQFF_OK ? list_append(&v->written, &v->cli->arena, values->logits_out, err)
                                : code;
     } else {

@@ -147,7 +147,8 @@ static enum uqff_code vocabulary_of(const struct uqff_model *model, uint32_t *ou
 enum uqff_code uqff_logits_write(const struct uqff_model *base, const uint32_t *tokens,
                                  size_t token_count, uint32_t bos, bool add_bos,
                                  const struct uqff_measure_options *options, const char *path,
-                                 bool overwrite, struct uqff_measure *out, struct uqff_error *err) {
+                                 bool overwrite, uqff_measure_progress *progress, void *context,
+                                 struct uqff_measure *out, struct uqff_error *err) {
     struct writer w = {.ops = uqff_ops_in_use()};
     struct measure_task task = {
         .candidates = &base,
@@ -158,6 +159,8 @@ enum uqff_code uqff_logits_write(const struct uqff_model *base, const uint32_t *
         .add_bos = add_bos,
         .least_chunks = 2,
         .hook = {.write = write_rows, .context = &w},
+        .progress = progress,
+        .progress_context = context,
     };
     struct measure_plan plan;
     if (options != NULL) {
@@ -299,14 +302,17 @@ static enum uqff_code find_bos(const struct uqff_model *model, struct measure_ta
 }
 
 static enum uqff_code measure(struct reader *r, const struct uqff_model *candidate,
-                              const struct uqff_measure_options *options, struct uqff_measure *out,
-                              struct uqff_error *err) {
+                              const struct uqff_measure_options *options,
+                              uqff_measure_progress *progress, void *context,
+                              struct uqff_measure *out, struct uqff_error *err) {
     struct measure_task task = {
         .candidates = &candidate,
         .count = 1,
         .vocabulary = r->header.vocabulary,
         .least_chunks = 1,
         .hook = {.read = read_rows, .context = r},
+        .progress = progress,
+        .progress_context = context,
     };
     if (options != NULL) {
         task.options = *options;
@@ -328,11 +334,12 @@ static enum uqff_code measure(struct reader *r, const struct uqff_model *candida
 enum uqff_code uqff_measure_against_file(const char *logits_path,
                                          const struct uqff_model *candidate,
                                          const struct uqff_measure_options *options,
+                                         uqff_measure_progress *progress, void *context,
                                          struct uqff_measure *out, struct uqff_error *err) {
     struct reader r = {0};
     enum uqff_code code = uqff_source_open(logits_path, &r.source, err);
     code = code != UQFF_OK ? code : read_header(&r, err);
-    code = code != UQFF_OK ? code : measure(&r, candidate, options, out, err);
+    code = code != UQFF_OK ? code : measure(&r, candidate, options, progress, context, out, err);
     uqff_source_close(r.source);
     uqff_free(r.tokens);
     uqff_room_free(&r.row);

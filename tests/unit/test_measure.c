@@ -263,6 +263,14 @@ static void digits(void **state) {
     uqff_model_close(model);
 }
 
+static bool count_chunk(void *context, size_t chunk, size_t chunks,
+                        const struct uqff_measure *so_far) {
+    size_t *seen = context;
+    assert_true(chunk >= 1 && chunk <= chunks && so_far != NULL);
+    ++*seen;
+    return true;
+}
+
 /* A file is as good as the model, but for the rounding of its rows. */
 static void logits_file(void **state) {
     struct uqff_model *model = open_model(test_data("storyteller"));
@@ -271,13 +279,14 @@ static void logits_file(void **state) {
     const char *path = scratch_file("logits.bin");
     struct uqff_measure m, n;
     struct uqff_error err;
-    size_t size;
+    size_t size, seen = 0;
     (void)state;
     assert_ok(uqff_logits_write(model, text.ids, text.count, text.bos, text.add_bos, &options, path,
-                                false, &m, &err),
+                                false, count_chunk, &seen, &m, &err),
               &err);
+    assert_int_equal(seen, 2);
     assert_fails(uqff_logits_write(model, text.ids, text.count, text.bos, text.add_bos, &options,
-                                   path, false, &n, &err),
+                                   path, false, NULL, NULL, &n, &err),
                  UQFF_E_EXISTS, &err, "logits.bin");
     n = measure(NULL, model, &text, &options);
     assert_memory_equal(&m, &n, sizeof m);
@@ -287,16 +296,17 @@ static void logits_file(void **state) {
     assert_int_equal(uqff_load_le32(bytes + 20), text.ids[0]);
     assert_int_equal(uqff_load_le32(bytes + 20 + 4 * 64), text.ids[64]);
 
-    assert_ok(uqff_measure_against_file(path, model, NULL, &n, &err), &err);
+    assert_ok(uqff_measure_against_file(path, model, NULL, count_chunk, &seen, &n, &err), &err);
+    assert_int_equal(seen, 4);
     assert_int_equal(n.tokens, m.tokens);
     assert_true(n.perplexity.value == m.perplexity.value);
     assert_true(fabs(n.ln_ratio.value) < 1e-4 && fabs(n.kld.value) < 1e-5);
     assert_true(n.same_top.value == 1);
     const struct uqff_measure_options one = {.chunks = 1}, other = {.context = 32};
-    assert_ok(uqff_measure_against_file(path, model, &one, &n, &err), &err);
+    assert_ok(uqff_measure_against_file(path, model, &one, NULL, NULL, &n, &err), &err);
     assert_int_equal(n.tokens, 31);
-    assert_fails(uqff_measure_against_file(path, model, &other, &n, &err), UQFF_E_ARGUMENT, &err,
-                 "found chunks of 64 tokens, expected the 32");
+    assert_fails(uqff_measure_against_file(path, model, &other, NULL, NULL, &n, &err),
+                 UQFF_E_ARGUMENT, &err, "found chunks of 64 tokens, expected the 32");
 
     static const struct {
         size_t at;
@@ -317,16 +327,16 @@ static void logits_file(void **state) {
         uint32_t kept = uqff_load_le32(bytes + damage[i].at);
         uqff_store_le32(bytes + damage[i].at, damage[i].value);
         write_file(path, bytes, size);
-        assert_fails(uqff_measure_against_file(path, model, NULL, &n, &err), damage[i].code, &err,
-                     damage[i].text);
+        assert_fails(uqff_measure_against_file(path, model, NULL, NULL, NULL, &n, &err),
+                     damage[i].code, &err, damage[i].text);
         uqff_store_le32(bytes + damage[i].at, kept);
     }
     write_file(path, bytes, size - 1);
-    assert_fails(uqff_measure_against_file(path, model, NULL, &n, &err), UQFF_E_TRUNCATED, &err,
-                 "too few for 2 chunks");
+    assert_fails(uqff_measure_against_file(path, model, NULL, NULL, NULL, &n, &err),
+                 UQFF_E_TRUNCATED, &err, "too few for 2 chunks");
     write_file(path, bytes, 19);
-    assert_fails(uqff_measure_against_file(path, model, NULL, &n, &err), UQFF_E_TRUNCATED, &err,
-                 "a header of 20");
+    assert_fails(uqff_measure_against_file(path, model, NULL, NULL, NULL, &n, &err),
+                 UQFF_E_TRUNCATED, &err, "a header of 20");
     free(bytes);
     uqff_free(text.ids);
     uqff_model_close(model);

@@ -175,16 +175,17 @@ uqff_measure(const struct uqff_model *base, const struct uqff_model *const *cand
              const struct uqff_measure_options *options, uqff_measure_progress *progress,
              void *context, struct uqff_measure *out, struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* llama.cpp's logits file ("_logits_"): written from a base, or read in place of one. */
-UQFF_API enum uqff_code uqff_logits_write(const struct uqff_model *base, const uint32_t *tokens,
-                                          size_t token_count, uint32_t bos, bool add_bos,
-                                          const struct uqff_measure_options *options,
-                                          const char *path, bool overwrite,
-                                          struct uqff_measure *out,
-                                          struct uqff_error *err) UQFF_MUST_CHECK;
+/* llama.cpp's logits file ("_logits_"): written from a base, or read in place of one. `progress`,
+ * which may be NULL, is called as by uqff_measure. */
+UQFF_API enum uqff_code
+uqff_logits_write(const struct uqff_model *base, const uint32_t *tokens, size_t token_count,
+                  uint32_t bos, bool add_bos, const struct uqff_measure_options *options,
+                  const char *path, bool overwrite, uqff_measure_progress *progress, void *context,
+                  struct uqff_measure *out, struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API enum uqff_code uqff_measure_against_file(const char *logits_path,
                                                   const struct uqff_model *candidate,
                                                   const struct uqff_measure_options *options,
+                                                  uqff_measure_progress *progress, void *context,
                                                   struct uqff_measure *out,
                                                   struct uqff_error *err) UQFF_MUST_CHECK;
 
