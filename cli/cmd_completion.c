@@ -98,7 +98,7 @@ static void bash_value(struct uqff_buffer *out, const struct command *command,
     if (letter != 0) {
         uqff_buffer_printf(out, "|%s:-%c", command->name, letter);
     }
-    if (option->complete == COMPLETE_FILE) {
+    if (complete_files(option->complete)) {
         uqff_buffer_printf(out, ") COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n");
         return;
     }
@@ -189,7 +189,7 @@ static void zsh_spelling(struct uqff_buffer *out, const struct option *option, c
         uqff_buffer_append(out, ":", 1);
         zsh_text(out, option->argument);
         uqff_buffer_append(out, ":", 1);
-        if (option->complete == COMPLETE_FILE) {
+        if (complete_files(option->complete)) {
             uqff_buffer_printf(out, "_files");
         } else if (option->complete == COMPLETE_QUANT) {
             uqff_buffer_printf(out, "_sequence -s , compadd - ");
@@ -283,7 +283,7 @@ static void fish_option(struct uqff_buffer *out, const struct command *command,
     if (letter != 0) {
         uqff_buffer_printf(out, " -s %c", letter);
     }
-    if (option->complete == COMPLETE_FILE) {
+    if (complete_files(option->complete)) {
         uqff_buffer_printf(out, " -r -F");
     } else if (option->kind != OPTION_FLAG) {
         /* __fish_append goes on behind a comma. */

@@ -38,7 +38,7 @@ static const struct option options[] = {
 
 static const struct positional positionals[] = {
     {"MODEL", false, false, COMPLETE_FILE, "what to convert; MODEL#variant names a variant"},
-    {"OUT", false, false, COMPLETE_FILE, "NAME.gguf, NAME.uqff or a directory"},
+    {"OUT", false, false, COMPLETE_OUTPUT, "NAME.gguf, NAME.uqff or a directory"},
     {0},
 };
 

@@ -29,7 +29,7 @@ static const struct option options[] = {
      "give a key another name; repeatable"},
     {"reserve", 0, "SIZE", OPTION_SIZE, AT(reserve), COMPLETE_NONE, "none",
      "leave room for later edits, in a key uqff.padding"},
-    {"output", 'o', "FILE", OPTION_TEXT, AT(output), COMPLETE_FILE, "the file itself",
+    {"output", 'o', "FILE", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, "the file itself",
      "write another file, leave this one as it is"},
     {0},
 };

@@ -21,7 +21,7 @@ struct values {
 enum { FORMAT_UNSET, FORMAT_MISTRALRS, FORMAT_SAFETENSORS, FORMAT_GGUF };
 
 static const struct option options[] = {
-    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_FILE,
+    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_OUTPUT,
      "the model's name and the variant's, here", "a directory, or NAME.gguf"},
     {"format", 0, "mistralrs|safetensors|gguf", OPTION_CHOICE, AT(format), COMPLETE_NONE,
      "mistralrs",

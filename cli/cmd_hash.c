@@ -373,6 +373,11 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
             err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
             "hash: SHA256SUMS has no place for tensors; name a manifest that ends in .json");
     }
+    if (code == UQFF_OK && values->manifest != NULL && strcmp(values->manifest, "-") == 0) {
+        code = uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "option '--manifest': the list goes to standard output without it; call a "
+                         "file of that name './-'");
+    }
     if (code == UQFF_OK && values->manifest != NULL) {
         code = find_root(&job);
     }

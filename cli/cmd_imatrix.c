@@ -26,7 +26,7 @@ enum { FORMAT_UNSET, FORMAT_GGUF, FORMAT_DAT };
 
 static const struct option options[] = {
     {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL, "text to collect on"},
-    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_FILE, NULL, "file to write"},
+    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, NULL, "file to write"},
     {"format", 0, "gguf|dat", OPTION_CHOICE, AT(format), COMPLETE_NONE, "gguf, or by the name",
      "llama.cpp's form of today, or its older one"},
     {"merge", 0, "FILE", OPTION_LIST, AT(merge), COMPLETE_FILE, NULL,

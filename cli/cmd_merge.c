@@ -12,7 +12,7 @@ struct values {
 };
 
 static const struct option options[] = {
-    {"output", 'o', "FILE", OPTION_TEXT, offsetof(struct values, output), COMPLETE_FILE, NULL,
+    {"output", 'o', "FILE", OPTION_TEXT, offsetof(struct values, output), COMPLETE_OUTPUT, NULL,
      "the file to write"},
     {0},
 };

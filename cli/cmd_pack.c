@@ -25,7 +25,7 @@ enum { FORMAT_UNSET, FORMAT_UQFF, FORMAT_MISTRALRS, FORMAT_GGUF };
 static const struct option options[] = {
     {"quant", 'q', "QUANT[,QUANT…]", OPTION_COMMAS, AT(quants), COMPLETE_QUANT, NULL,
      "what to make; repeatable"},
-    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_FILE, "the model's name, here",
+    {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, "the model's name, here",
      "file NAME.uqff or NAME.gguf, or a directory; DIR/ is made"},
     {"format", 0, "uqff|mistralrs|gguf", OPTION_CHOICE, AT(format), COMPLETE_NONE, "uqff",
      "one multi-quant file, a directory as mistral.rs wants it, or a GGUF file for each QUANT"},

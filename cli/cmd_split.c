@@ -26,7 +26,7 @@ static const struct option options[] = {
      "most tensors in a file"},
     {"no-tensor-first-split", 0, NULL, OPTION_FLAG, AT(no_tensor_first), COMPLETE_NONE, NULL,
      "the first file has the metadata alone"},
-    {"output", 'o', "STEM", OPTION_TEXT, AT(output), COMPLETE_FILE, "the file's name, here",
+    {"output", 'o', "STEM", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, "the file's name, here",
      "what the names of the files begin with"},
     {"dry-run", 0, NULL, OPTION_FLAG, AT(dry_run), COMPLETE_NONE, NULL,
      "show what files there would be, write nothing"},

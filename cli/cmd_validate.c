@@ -35,7 +35,7 @@ static const struct option options[] = {
     {"weights", 0, NULL, OPTION_FLAG, AT(weights), COMPLETE_NONE, NULL,
      "also compare the weights with the base's, tensor by tensor; without --text only them"},
     TOKENIZER_OPTION(AT(tokenizer)),
-    {"logits-out", 0, "FILE", OPTION_TEXT, AT(logits_out), COMPLETE_FILE, NULL,
+    {"logits-out", 0, "FILE", OPTION_TEXT, AT(logits_out), COMPLETE_OUTPUT, NULL,
      "write the model's logits, as llama-perplexity --kl-divergence-base does"},
     {"logits-base", 0, "FILE", OPTION_TEXT, AT(logits_base), COMPLETE_FILE, NULL,
      "compare with such a file, from which the tokens come as well"},

@@ -28,6 +28,7 @@ enum option_kind {
 enum complete {
     COMPLETE_NONE,
     COMPLETE_FILE,
+    COMPLETE_OUTPUT, /* a file too, which is written; "-" is refused */
     COMPLETE_QUANT,
     COMPLETE_COMMAND,
 };
@@ -59,6 +60,11 @@ struct option {
         "memory", 0, "SIZE", OPTION_SIZE, offset, COMPLETE_NONE, "256M",                           \
             "memory for weights in work"                                                           \
     }
+
+/* True when a shell offers names of files. */
+static inline bool complete_files(enum complete complete) {
+    return complete == COMPLETE_FILE || complete == COMPLETE_OUTPUT;
+}
 
 struct positional {
     const char *name; /* NULL ends a table */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -285,24 +286,42 @@ static enum uqff_code check_reference(struct cli *cli, const char *text, struct 
     return UQFF_OK;
 }
 
+/* Outputs are written at many places and read back before they get their names, which a stream does
+ * not let one do; a file called "-" would be a surprise. */
+static enum uqff_code check_output(const char *text, const char *shown, struct uqff_error *err) {
+    return strcmp(text, "-") != 0
+               ? UQFF_OK
+               : uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                           "%s: '-' stands for standard output, which will not do here; call a "
+                           "file of that name './-'",
+                           shown);
+}
+
+static enum uqff_code check_file(struct cli *cli, enum complete complete, const char *text,
+                                 const char *shown, struct uqff_error *err) {
+    enum uqff_code code = complete_files(complete) ? check_reference(cli, text, err) : UQFF_OK;
+    return code == UQFF_OK && complete == COMPLETE_OUTPUT ? check_output(text, shown, err) : code;
+}
+
 enum uqff_code options_check_references(struct cli *cli, const void *values,
                                         struct uqff_error *err) {
     const struct positional *p = cli->command->positionals;
     for (size_t i = 0; i < cli->arguments.count && p->name != NULL; i++) {
-        enum uqff_code code = p->complete == COMPLETE_FILE
-                                  ? check_reference(cli, cli->arguments.items[i], err)
-                                  : UQFF_OK;
+        enum uqff_code code = check_file(cli, p->complete, cli->arguments.items[i], p->name, err);
         if (code != UQFF_OK) {
             return code;
         }
         p += !p->many;
     }
     for (const struct option *o = cli->command->options; o->name != NULL; o++) {
-        if (o->kind != OPTION_TEXT || o->complete != COMPLETE_FILE) {
+        if (o->kind != OPTION_TEXT) {
             continue;
         }
+        char shown[80];
         const char *value = *(const char *const *)((const char *)values + o->offset);
-        enum uqff_code code = value == NULL ? UQFF_OK : check_reference(cli, value, err);
+        snprintf(shown, sizeof shown, "option '--%s'", o->name);
+        enum uqff_code code =
+            value == NULL ? UQFF_OK : check_file(cli, o->complete, value, shown, err);
         if (code != UQFF_OK) {
             return code;
         }

@@ -24,7 +24,7 @@ enum uqff_code options_check_positionals(const struct command *command, size_t c
                                          struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* Refuses references to models in the network (UQFF_E_NETWORK) among the arguments and values that
- * are files. `values` is the command's. */
+ * are files, and "-" (UQFF_E_ARGUMENT) among those that are written. `values` is the command's. */
 enum uqff_code options_check_references(struct cli *cli, const void *values,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
 
