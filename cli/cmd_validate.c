@@ -42,11 +42,11 @@ static const struct option options[] = {
     {"gate", 0, "FILE", OPTION_TEXT, AT(gate), COMPLETE_FILE, NULL,
      "limits, in JSON: the exit code is 1 when a variant does not keep one"},
     {"junit", 0, "FILE", OPTION_TEXT, AT(junit), COMPLETE_FILE, NULL,
-     "write the checks as JUnit XML"},
+     "write the checks as JUnit XML; - prints it in place of the table"},
     {"markdown", 0, "FILE", OPTION_TEXT, AT(markdown), COMPLETE_FILE, NULL,
-     "write the table as Markdown, for the summary of a job"},
+     "write the table as Markdown, for the summary of a job; - prints it"},
     {"html", 0, "FILE", OPTION_TEXT, AT(html), COMPLETE_FILE, NULL,
-     "write a page with charts of size against quality"},
+     "write a page with charts of size against quality; - prints it"},
     {0},
 };
 
@@ -145,7 +145,34 @@ static enum uqff_code check_logits(const struct values *values, struct uqff_erro
     return UQFF_OK;
 }
 
-static enum uqff_code check_values(const struct values *values, struct uqff_error *err) {
+static bool is_stream(const char *path) {
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+/* One thing has standard output: the table, the JSON document, or a report called "-". */
+static enum uqff_code check_reports(const struct cli *cli, const struct values *values,
+                                    struct uqff_error *err) {
+    const struct {
+        const char *name, *path;
+    } reports[] = {
+        {"junit", values->junit}, {"markdown", values->markdown}, {"html", values->html}};
+    const char *printed = cli->json ? "json" : NULL;
+    for (size_t i = 0; i < sizeof reports / sizeof reports[0]; i++) {
+        if (!is_stream(reports[i].path)) {
+            continue;
+        }
+        if (printed != NULL) {
+            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                             "option '--%s': standard output is taken by --%s; name a file",
+                             reports[i].name, printed);
+        }
+        printed = reports[i].name;
+    }
+    return UQFF_OK;
+}
+
+static enum uqff_code check_values(const struct cli *cli, const struct values *values,
+                                   struct uqff_error *err) {
     if (values->weights && values->base == NULL) {
         return needs("weights", "base", err);
     }
@@ -153,7 +180,8 @@ static enum uqff_code check_values(const struct values *values, struct uqff_erro
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "validate: --text FILE is missing: what to measure on");
     }
-    return check_logits(values, err);
+    enum uqff_code code = check_logits(values, err);
+    return code == UQFF_OK ? check_reports(cli, values, err) : code;
 }
 
 /* Outputs are looked at before the long work, not behind it. */
@@ -161,8 +189,11 @@ static enum uqff_code check_output(const struct validation *v, const struct valu
                                    const char *path, struct uqff_error *err) {
     const char *const inputs[] = {values->text, values->gate, values->logits_base,
                                   values->tokenizer};
-    if (path == NULL || !uqff_path_exists(path)) {
-        return path == NULL ? UQFF_OK : output_check_directory(path, err);
+    if (path == NULL || is_stream(path)) {
+        return UQFF_OK;
+    }
+    if (!uqff_path_exists(path)) {
+        return output_check_directory(path, err);
     }
     bool is_input = validation_is_input(v, path);
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
@@ -447,12 +478,18 @@ static enum uqff_code write_reports(struct validation *v, const struct values *v
             continue;
         }
         struct uqff_buffer text = {0};
+        const bool stream = is_stream(reports[i].path);
         reports[i].put(v, &text);
-        code = text.failed
-                   ? uqff_fail_memory(err)
-                   : uqff_write_file(reports[i].path, text.data, text.size, v->cli->force, err);
+        if (text.failed) {
+            code = uqff_fail_memory(err);
+        } else if (stream) {
+            fwrite(text.data, 1, text.size, stdout);
+            v->printed = true;
+        } else {
+            code = uqff_write_file(reports[i].path, text.data, text.size, v->cli->force, err);
+        }
         uqff_buffer_free(&text);
-        if (code == UQFF_OK) {
+        if (code == UQFF_OK && !stream) {
             code = list_append(&v->written, &v->cli->arena, reports[i].path, err);
         }
     }
@@ -486,7 +523,7 @@ static enum uqff_code validate(struct validation *v, const struct values *values
     if (code == UQFF_OK) {
         code = write_reports(v, values, err);
     }
-    if (code == UQFF_OK) {
+    if (code == UQFF_OK && !v->printed) {
         code = v->cli->json ? validation_print_json(v, err) : validation_print(v, err);
     }
     return code;
@@ -501,7 +538,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
         .gate_path = values->gate,
     };
     struct uqff_gate *gate = NULL;
-    enum uqff_code code = check_values(values, err);
+    enum uqff_code code = check_values(cli, values, err);
     if (code == UQFF_OK && values->gate != NULL) {
         cli->file = values->gate;
         code = uqff_gate_open(values->gate, &gate, err);

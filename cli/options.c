@@ -307,7 +307,9 @@ enum uqff_code options_check_references(struct cli *cli, const void *values,
                                         struct uqff_error *err) {
     const struct positional *p = cli->command->positionals;
     for (size_t i = 0; i < cli->arguments.count && p->name != NULL; i++) {
-        enum uqff_code code = check_file(cli, p->complete, cli->arguments.items[i], p->name, err);
+        char shown[80];
+        snprintf(shown, sizeof shown, "%s: %s", cli->command->name, p->name);
+        enum uqff_code code = check_file(cli, p->complete, cli->arguments.items[i], shown, err);
         if (code != UQFF_OK) {
             return code;
         }

@@ -36,6 +36,7 @@ struct validation {
     struct uqff_gate_check *checks;
     size_t check_count, failed_count;
     struct list written; /* files */
+    bool printed;        /* a report is on standard output, in place of the table */
 };
 
 static inline bool validation_has_base(const struct validation *v) {
