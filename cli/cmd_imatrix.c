@@ -25,7 +25,8 @@ enum { FORMAT_UNSET, FORMAT_GGUF, FORMAT_DAT };
 #define AT(member) offsetof(struct values, member)
 
 static const struct option options[] = {
-    {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL, "text to collect on"},
+    {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL,
+     "text to collect on; - for standard input"},
     {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, NULL, "file to write"},
     {"format", 0, "gguf|dat", OPTION_CHOICE, AT(format), COMPLETE_NONE, "gguf, or by the name",
      "llama.cpp's form of today, or its older one"},
@@ -151,11 +152,11 @@ static enum uqff_code collect(struct collection *c, const struct uqff_model *mod
         const struct uqff_progress progress = progress_begin_counted(&state, c->cli, "chunks");
         /* Of the text's path only the name goes into the file: the same wherever it lay. */
         code = uqff_importance_collect(model, c->text.tokens, c->text.count, c->text.bos,
-                                       c->text.add_bos, uqff_path_name(values->text), &how,
+                                       c->text.add_bos, uqff_path_name(c->text.path), &how,
                                        &progress, &c->sums, err);
         progress_end(&state);
         if (code == UQFF_E_ARGUMENT) {
-            uqff_error_prefix(err, "%s", values->text);
+            uqff_error_prefix(err, "%s", c->text.path);
         }
     }
     return code;

@@ -10,6 +10,7 @@
 
 #include "corpus.h"
 #include "generate.h"
+#include "input.h"
 #include "json.h"
 #include "output.h"
 
@@ -22,12 +23,15 @@ struct values {
 
 enum { DEFAULT_LENGTH = 256, DEFAULT_TOP_K = 40, DEFAULT_CONTEXT = 4096 };
 static const double default_top_p = 0.95;
+/* No context holds as much. */
+#define LARGEST_PROMPT ((uint64_t)1 << 30)
 
 #define AT(member) offsetof(struct values, member)
 
 static const struct option options[] = {
     {"prompt", 'p', "PROMPT", OPTION_TEXT, AT(prompt), COMPLETE_NONE, NULL,
-     "text to continue, or with --chat what the user says"},
+     "text to continue, or with --chat what the user says; - reads it from standard input, without "
+     "the line end that comes last"},
     {"chat", 0, NULL, OPTION_FLAG, AT(chat), COMPLETE_NONE, NULL,
      "put the prompt into the model's chat template; without -p, each line of standard input is "
      "a turn"},
@@ -85,6 +89,7 @@ static const char *const json[] = {
 static const struct example examples[] = {
     {"uqff run testdata/storyteller -p 'In a small village' -n 60", "Does the source work?"},
     {"uqff run storyteller.uqff#q4_k_m -p 'In a small village' -n 60", "And the quantization?"},
+    {"uqff run testdata/storyteller -p - <prompt.txt", "A prompt from a file:"},
     {"uqff run testdata/storyteller -p 'In a small village' --temp 0.8 --seed 7",
      "Something else:"},
     {0},
@@ -113,8 +118,10 @@ static enum uqff_code check_values(const struct cli *cli, const struct values *v
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "option '--system' needs --chat");
     }
     if (values->prompt == NULL && (!values->chat || cli->json)) {
-        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "run: -p PROMPT is missing, for instance -p 'Once upon a time'");
+        return uqff_fail(
+            err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+            "run: -p PROMPT is missing, for instance -p 'Once upon a time'; -p - reads "
+            "it from standard input");
     }
     return UQFF_OK;
 }
@@ -328,6 +335,18 @@ static enum uqff_code turn(struct session *s, const char *text, size_t n, struct
     return code == UQFF_OK ? continue_prompt(s, err) : code;
 }
 
+/* All of standard input is one prompt. */
+static enum uqff_code turn_of_input(struct session *s, struct uqff_error *err) {
+    struct uqff_buffer text = {0};
+    enum uqff_code code = input_read(&text, LARGEST_PROMPT, err);
+    if (code == UQFF_OK) {
+        const size_t n = text.size - (text.size > 0 && text.data[text.size - 1] == '\n');
+        code = turn(s, text.data == NULL ? "" : text.data, n, err);
+    }
+    uqff_buffer_free(&text);
+    return code;
+}
+
 /* A turn for each line of standard input. */
 static enum uqff_code converse(struct session *s, struct uqff_error *err) {
     const bool person = isatty(STDIN_FILENO) == 1 && !s->cli->quiet;
@@ -376,9 +395,10 @@ static enum uqff_code talk(struct session *s, struct uqff_error *err) {
         add_message(s, "system", s->values->system, strlen(s->values->system));
     }
     if (code == UQFF_OK) {
-        code = s->values->prompt != NULL
-                   ? turn(s, s->values->prompt, strlen(s->values->prompt), err)
-                   : converse(s, err);
+        code = s->values->prompt == NULL ? converse(s, err)
+               : input_is_stream(s->values->prompt)
+                   ? turn_of_input(s, err)
+                   : turn(s, s->values->prompt, strlen(s->values->prompt), err);
     }
     uqff_template_close(s->template);
     uqff_buffer_free(&s->messages);

@@ -1,11 +1,11 @@
 /* uqff tokenize: text to ids and back. */
 #include "cmd.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "json.h"
 #include "output.h"
 #include "table.h"
@@ -91,20 +91,11 @@ static enum uqff_code open_vocabulary(struct cli *cli, struct uqff_model **model
 
 static enum uqff_code read_input(const struct cli *cli, struct uqff_buffer *text,
                                  struct uqff_error *err) {
-    char chunk[65536];
-    size_t n;
-    if (cli->arguments.count > 1 && strcmp(cli->arguments.items[1], "-") != 0) {
-        const char *given = cli->arguments.items[1];
-        uqff_buffer_append(text, given, strlen(given));
-    } else {
-        while ((n = fread(chunk, 1, sizeof chunk, stdin)) > 0 && !text->failed) {
-            uqff_buffer_append(text, chunk, n);
-        }
-        if (ferror(stdin)) {
-            return uqff_fail(err, UQFF_E_READ, UQFF_NO_OFFSET, "standard input: %s",
-                             strerror(errno));
-        }
+    if (cli->arguments.count < 2 || input_is_stream(cli->arguments.items[1])) {
+        return input_read(text, UINT64_MAX, err);
     }
+    const char *given = cli->arguments.items[1];
+    uqff_buffer_append(text, given, strlen(given));
     return text->failed ? uqff_fail_memory(err) : UQFF_OK;
 }
 

@@ -20,7 +20,8 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static const struct option options[] = {
-    {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL, "text to measure on"},
+    {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL,
+     "text to measure on; - for standard input"},
     {"variants", 0, "all|A,B", OPTION_COMMAS, AT(variants), COMPLETE_NONE, "all",
      "variants of a multi-quant file to measure"},
     {"base", 0, "MODEL", OPTION_TEXT, AT(base), COMPLETE_FILE, NULL,
@@ -345,7 +346,7 @@ static enum uqff_code measure(struct validation *v, const struct values *values,
     struct uqff_measure *measures = uqff_arena_array(&v->cli->arena, v->count, sizeof *measures);
     code = measures == NULL ? uqff_fail_memory(err) : run_models(v, values, measures, err);
     if (code == UQFF_E_ARGUMENT && values->text != NULL) {
-        uqff_error_prefix(err, "%s", values->text);
+        uqff_error_prefix(err, "%s", v->text.path);
     }
     if (code != UQFF_OK) {
         return code;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "input.h"
+
 /* A text is held whole, and its tokens take about as much again. */
 #define LARGEST_TEXT ((uint64_t)4 << 30)
 
@@ -54,22 +56,46 @@ static enum uqff_code tokenize(const char *text, size_t size,
     return code;
 }
 
+static enum uqff_code read_file(const char *path, char **text, size_t *size,
+                                struct uqff_error *err) {
+    struct uqff_source *source = NULL;
+    enum uqff_code code = uqff_source_open(path, &source, err);
+    if (code == UQFF_OK) {
+        code = uqff_source_read_all(source, LARGEST_TEXT, text, size, err);
+    }
+    uqff_source_close(source);
+    return code;
+}
+
+static enum uqff_code read_stream(char **text, size_t *size, struct uqff_error *err) {
+    struct uqff_buffer buffer = {0};
+    enum uqff_code code = input_read(&buffer, LARGEST_TEXT, err);
+    uqff_buffer_append(&buffer, "", 1); /* an address for a text without bytes, too */
+    if (code == UQFF_OK && buffer.failed) {
+        code = uqff_fail_memory(err);
+    }
+    if (code != UQFF_OK) {
+        uqff_buffer_free(&buffer);
+        return code;
+    }
+    *text = buffer.data;
+    *size = buffer.size - 1;
+    return UQFF_OK;
+}
+
 enum uqff_code corpus_read(const char *path, const struct uqff_vocabulary *vocabulary,
                            const struct uqff_warner *warner, struct corpus *out,
                            struct uqff_error *err) {
     const struct uqff_vocabulary_info *info = uqff_vocabulary_info(vocabulary);
     *out = (struct corpus){
-        .path = path,
+        .path = input_is_stream(path) ? "standard input" : path,
         .bos = info->bos,
         .add_bos = info->add_bos && info->bos != UQFF_NO_TOKEN,
     };
-    struct uqff_source *source = NULL;
     char *text = NULL;
     size_t size = 0;
-    enum uqff_code code = uqff_source_open(path, &source, err);
-    if (code == UQFF_OK) {
-        code = uqff_source_read_all(source, LARGEST_TEXT, &text, &size, err);
-    }
+    enum uqff_code code =
+        input_is_stream(path) ? read_stream(&text, &size, err) : read_file(path, &text, &size, err);
     if (code == UQFF_OK) {
         out->bytes = size;
         code = take_digest(text, size, out->sha256, err);
@@ -79,7 +105,6 @@ enum uqff_code corpus_read(const char *path, const struct uqff_vocabulary *vocab
         code = tokenize(text, size, vocabulary, warner, out, err);
     }
     uqff_free(text);
-    uqff_source_close(source);
     return code;
 }
 

@@ -14,8 +14,8 @@
     }
 
 struct corpus {
-    const char *path;
-    uint64_t bytes; /* of the file */
+    const char *path; /* or "standard input" */
+    uint64_t bytes;   /* of the file */
     char sha256[65];
     uint32_t *tokens;
     size_t count;
@@ -29,7 +29,7 @@ enum uqff_code corpus_vocabulary(const struct uqff_model *model, const char *pat
                                  struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* Reads and tokenizes a text as llama-perplexity does: one newline at its end is left away, control
- * tokens in it are plain text. Freed by corpus_free, on failure too. */
+ * tokens in it are plain text. "-" is standard input. Freed by corpus_free, on failure too. */
 enum uqff_code corpus_read(const char *path, const struct uqff_vocabulary *vocabulary,
                            const struct uqff_warner *warner, struct corpus *out,
                            struct uqff_error *err) UQFF_MUST_CHECK;
