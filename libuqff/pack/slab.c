@@ -211,7 +211,7 @@ void uqff_slab_job_free(struct slab_job *job) {
     for (size_t i = 0; i < job->count; i++) {
         struct slab_item *item = &job->items[i];
         for (size_t k = 0; k < item->form_count; k++) {
-            uqff_free(item->forms[k].targets);
+            uqff_free(item->forms[k].deliveries);
         }
         uqff_free(item->forms);
         uqff_hasher_free(item->hasher);
@@ -246,6 +246,19 @@ static enum uqff_code add_form(struct slab_item *item, uint32_t type, struct sla
     return code;
 }
 
+/* The stream of a place, or the next one if the item has nothing there yet. */
+static size_t find_stream(const struct slab_item *item, const void *place) {
+    for (size_t i = 0; i < item->form_count; i++) {
+        const struct slab_form *form = &item->forms[i];
+        for (size_t k = 0; k < form->delivery_count; k++) {
+            if (form->deliveries[k].target.place == place) {
+                return form->deliveries[k].stream;
+            }
+        }
+    }
+    return item->place_count + 1;
+}
+
 static enum uqff_code add_target(struct slab_item *item, uint32_t type,
                                  const struct slab_target *target, struct uqff_error *err) {
     struct slab_form *form = NULL;
@@ -258,10 +271,12 @@ static enum uqff_code add_target(struct slab_item *item, uint32_t type,
             return code;
         }
     }
-    enum uqff_code code = uqff_grow((void **)&form->targets, &form->target_capacity,
-                                    form->target_count + 1, sizeof *target, err);
+    enum uqff_code code = uqff_grow((void **)&form->deliveries, &form->delivery_capacity,
+                                    form->delivery_count + 1, sizeof *form->deliveries, err);
     if (code == UQFF_OK) {
-        form->targets[form->target_count++] = *target;
+        size_t stream = find_stream(item, target->place);
+        item->place_count += stream > item->place_count;
+        form->deliveries[form->delivery_count++] = (struct slab_delivery){*target, stream};
     }
     return code;
 }

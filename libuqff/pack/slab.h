@@ -1,14 +1,16 @@
 /*
  * The engine of packing. A job is a list of what shall be read from a model; each item is read
  * once, turned into float32 once, encoded in every form that somebody asked for, and appended
- * wherever that form is wanted. Memory is bounded by two slabs, whatever the size of the model:
+ * wherever that form is wanted. Memory is bounded by a few slabs, whatever the size of the model:
  *
- *     model --read, decode, scan, encode--> slab A      (chunks of rows, on all threads)
- *                                           slab B --append, hash--> outputs   (at the same time)
+ *     model --read, decode, scan, encode--> slab --hash--> digest of the source
+ *                                                --append--> each place where it is wanted
  *
- * A slab holds as many rows of as many items as fit. While one is filled the other is emptied, then
- * they change places. Each row is encoded by itself, so neither the number of threads nor the size
- * of a slab can change a byte.
+ * A slab holds as many rows of one item as fit a processor's cache with all that is made of them,
+ * so that what is hashed and written has not left it yet. Slabs are numbered as they are begun and
+ * come to every place in that order; which thread encodes, hashes or appends one, and how many are
+ * on their way, is left to chance. Each row is encoded by itself, so neither the number of threads
+ * nor the size of a slab can change a byte.
  */
 #ifndef UQFF_PACK_SLAB_H
 #define UQFF_PACK_SLAB_H
@@ -25,13 +27,20 @@ struct slab_target {
     size_t entry;
 };
 
+/* A target's stream appends one slab at a time: targets of one item have the same if they are at
+ * one place, where they would but wait for each other. 0 is the stream that hashes the source. */
+struct slab_delivery {
+    struct slab_target target;
+    size_t stream;
+};
+
 /* One encoding of an item. */
 struct slab_form {
     uint32_t type;
     bool raw;           /* the source's own bytes */
     uint64_t row_bytes; /* of one row so encoded */
-    struct slab_target *targets;
-    size_t target_count, target_capacity;
+    struct slab_delivery *deliveries;
+    size_t delivery_count, delivery_capacity;
 };
 
 /* Rows from `first_row` on are the whole of a source tensor, in its own order. */
@@ -57,6 +66,7 @@ struct slab_item {
     bool halves;        /* some of them become F16, which has a smaller range */
     struct slab_form *forms;
     size_t form_count, form_capacity;
+    size_t place_count;            /* of distinct places where forms are wanted */
     uint64_t row_cost;             /* bytes that a row takes in a slab */
     uint64_t heads;                /* not 0: rows come in the order that a GGUF keeps them in */
     float shift;                   /* added to every value */
@@ -125,14 +135,21 @@ enum uqff_code uqff_slab_job_run(struct slab_job *job, const struct slab_options
 /* Completes the list of items: what is decoded, what is hashed. The first step of the run. */
 enum uqff_code uqff_slab_job_complete(struct slab_job *job, struct uqff_error *err);
 
-/* How the memory is shared out. Fails unless it holds two slabs of the longest row. */
+/* ---- slab_layout.c: how the memory is shared out, and what lies where in a slab -------------- */
+
 struct slab_sizes {
     unsigned threads;
     uint64_t chunk_floats; /* of a thread's float32 scratch */
-    uint64_t capacity;     /* bytes of a slab */
+    uint64_t capacity;     /* bytes of a slab, a multiple of the alignment of its regions */
+    size_t slabs;          /* at least 2 */
 };
+/* Fails unless the memory holds two slabs of the longest row. */
 enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
                                    struct slab_sizes *out, struct uqff_error *err);
+/* Rows of an item that go into one slab: at least one, at most all. */
+uint64_t uqff_slab_item_step(const struct slab_item *item, const struct slab_sizes *sizes);
+/* Where the rows of a form begin in a slab of so many rows; of the raw rows with NULL. */
+size_t uqff_slab_region(const struct slab_item *item, uint64_t rows, const struct slab_form *form);
 
 /* The row of the source that comes as `row`. */
 uint64_t uqff_slab_item_row(const struct slab_item *item, uint64_t row);

@@ -1,51 +1,24 @@
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "pack/slab.h"
 
-enum {
-    ALIGNMENT = 64,        /* of a region in a slab */
-    CHUNK_FLOATS = 65536,  /* rows that one task takes, unless a row is longer */
-    CHUNK_BYTES = 1 << 20, /* the same, for rows that are only copied */
-    DEFAULT_MEMORY = 256 << 20,
-    USEFUL_SLAB = 32 << 20, /* more would only put off writing what is encoded */
-};
-
-/* ---- slabs ----------------------------------------------------------------------------------- */
-
-/* Some rows of one item, and where they lie in the slab: the raw rows, then each encoded form,
- * every region aligned. */
-struct segment {
+/* Some rows of one item, raw and in each of its forms. */
+struct slab {
+    unsigned char *bytes;
     struct slab_item *item;
     uint64_t first, rows;
-    size_t offset;
-};
-
-/* Rows that one task reads and encodes. */
-struct chunk {
-    size_t segment;
-    uint64_t first, rows;                /* in the segment */
+    bool encoded;
     uint64_t nonfinite, first_nonfinite; /* element of the item */
 };
 
-/* One thing to be done with a finished segment. */
-struct delivery {
-    size_t segment;
-    const struct slab_form *form; /* NULL: hash */
-    const struct slab_target *target;
-};
-
-struct slab {
-    unsigned char *bytes;
-    size_t used;
-    struct segment *segments;
-    size_t segment_count, segment_capacity;
-    struct chunk *chunks;
-    size_t chunk_count, chunk_capacity;
-    struct delivery *deliveries;
-    size_t delivery_count, delivery_capacity;
+/* Takes the slabs in the order of their numbers, one at a time. */
+struct stream {
+    uint64_t next;
+    bool busy; /* some thread is at it */
 };
 
 struct run {
@@ -53,205 +26,33 @@ struct run {
     const struct slab_options *options;
     const struct uqff_progress *progress;
     struct slab_sizes sizes;
-    struct slab slabs[2];
-    struct slab *filling, *emptying;
-    float *scratch; /* chunk_floats a thread */
-    size_t next_item;
+    unsigned char *bytes; /* of all slabs */
+    float *scratch;       /* chunk_floats a thread */
     uint64_t total;
     atomic_uint_least64_t done; /* bytes of source read */
+
+    /* What follows, items while they run and what slabs hold besides bytes is guarded by the lock.
+     * A slab's bytes belong to the thread that encodes it, then to all that its streams are in. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned waiting;
+    struct slab *slabs; /* number n is at n modulo their count */
+    struct stream *streams;
+    size_t stream_count;
+    uint64_t oldest, newest; /* numbers in work: from `oldest` to before `newest` */
+    size_t next_item;
+    /* The failure with the smallest number. Numbers are handed out in order and what has begun
+     * ends, so it is the same whatever the number of threads. */
+    enum uqff_code code;
+    uint64_t failed_at;
+    struct uqff_error error;
 };
 
-static uint64_t align(uint64_t n) {
-    return (n + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
+static struct slab *slab_of(const struct run *run, uint64_t number) {
+    return &run->slabs[number % run->sizes.slabs];
 }
 
-static size_t encoded_count(const struct slab_item *item) {
-    size_t count = 0;
-    for (size_t i = 0; i < item->form_count; i++) {
-        count += !item->forms[i].raw;
-    }
-    return count;
-}
-
-/* Where the rows of a form begin in the slab; of the raw rows with NULL. The raw region is first.
- */
-static unsigned char *region(const struct slab *slab, const struct segment *segment,
-                             const struct slab_form *form) {
-    const struct slab_item *item = segment->item;
-    size_t offset = segment->offset;
-    if (form == NULL || form->raw) {
-        return slab->bytes + offset;
-    }
-    offset += (size_t)align(segment->rows * item->raw_bytes);
-    for (const struct slab_form *other = item->forms; other != form; other++) {
-        offset += other->raw ? 0 : (size_t)align(segment->rows * other->row_bytes);
-    }
-    return slab->bytes + offset;
-}
-
-static uint64_t segment_bytes(const struct slab_item *item, uint64_t rows) {
-    uint64_t bytes = align(rows * item->raw_bytes);
-    for (size_t i = 0; i < item->form_count; i++) {
-        bytes += item->forms[i].raw ? 0 : align(rows * item->forms[i].row_bytes);
-    }
-    return bytes;
-}
-
-uint64_t uqff_slab_item_bytes(const struct slab_item *item) {
-    return item->rows * (item->raw_bytes != 0 ? item->raw_bytes : item->columns * sizeof(float));
-}
-
-/* ---- sizes ----------------------------------------------------------------------------------- */
-
-enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
-                                   struct slab_sizes *out, struct uqff_error *err) {
-    uint64_t memory = options->memory != 0 ? options->memory : DEFAULT_MEMORY;
-    uint64_t columns = 1, cost = ALIGNMENT, all = ALIGNMENT;
-    bool decode = false;
-    for (size_t i = 0; i < job->count; i++) {
-        const struct slab_item *item = &job->items[i];
-        uint64_t padding = ALIGNMENT * (1 + encoded_count(item)), whole = 0;
-        if (!uqff_add_u64(item->row_cost, padding, &padding) || padding > UINT64_MAX / 4 ||
-            item->columns > UINT64_MAX / 16) {
-            return uqff_fail(err, UQFF_E_OVERFLOW, UQFF_NO_OFFSET, "%s: a row is too large",
-                             item->name);
-        }
-        padding = align(padding);
-        cost = padding > cost ? padding : cost;
-        columns = item->decode && item->columns > columns ? item->columns : columns;
-        decode = decode || item->decode;
-        if (!uqff_mul_u64(item->row_cost, item->rows, &whole) ||
-            !uqff_add_u64(whole, padding, &whole) || !uqff_add_u64(all, whole, &all)) {
-            all = UINT64_MAX;
-        }
-    }
-    uint64_t least = columns * sizeof(float);
-    if (!uqff_mul_u64(cost, 2, &cost) || !uqff_add_u64(least, cost, &least)) {
-        least = UINT64_MAX;
-    }
-    if (memory < least) {
-        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "%" PRIu64 " bytes of memory (--memory) hold no two slabs of the longest "
-                         "row, which take %" PRIu64,
-                         memory, least);
-    }
-    /* The threads' scratch may take a quarter of what is there, as far as one thread's row allows.
-     */
-    uint64_t floats = memory / 4 / sizeof(float);
-    out->threads = options->threads != 0 ? options->threads : uqff_available_threads();
-    floats = floats / out->threads < CHUNK_FLOATS ? floats / out->threads : CHUNK_FLOATS;
-    out->chunk_floats = floats > columns ? floats : columns;
-    uint64_t scratch = out->chunk_floats * sizeof(float);
-    uint64_t left = memory - cost;
-    if (scratch > left) {
-        out->chunk_floats = columns;
-        scratch = columns * sizeof(float);
-    }
-    if (out->threads > left / scratch) {
-        out->threads = left / scratch > 0 ? (unsigned)(left / scratch) : 1;
-    }
-    out->capacity = (memory - out->threads * scratch) / 2 & ~(uint64_t)(ALIGNMENT - 1);
-    /* `cost` is that of two slabs of one row each. */
-    uint64_t useful = cost / 2 > USEFUL_SLAB ? cost / 2 : USEFUL_SLAB;
-    out->capacity = out->capacity < useful ? out->capacity : useful;
-    out->capacity = out->capacity < all ? out->capacity : align(all);
-    if (!decode) {
-        out->chunk_floats = 0;
-    }
-    return UQFF_OK;
-}
-
-/* ---- filling --------------------------------------------------------------------------------- */
-
-static enum uqff_code add_chunks(const struct run *run, struct slab *slab, size_t index,
-                                 struct uqff_error *err) {
-    const struct segment *segment = &slab->segments[index];
-    const struct slab_item *item = segment->item;
-    uint64_t step = item->decode
-                        ? run->sizes.chunk_floats / item->columns
-                        : (item->raw_bytes < CHUNK_BYTES ? CHUNK_BYTES / item->raw_bytes : 1);
-    for (uint64_t first = 0; first < segment->rows; first += step) {
-        enum uqff_code code = uqff_grow((void **)&slab->chunks, &slab->chunk_capacity,
-                                        slab->chunk_count + 1, sizeof *slab->chunks, err);
-        if (code != UQFF_OK) {
-            return code;
-        }
-        uint64_t left = segment->rows - first;
-        slab->chunks[slab->chunk_count++] = (struct chunk){
-            .segment = index,
-            .first = first,
-            .rows = left < step ? left : step,
-        };
-    }
-    return UQFF_OK;
-}
-
-static enum uqff_code add_delivery(struct slab *slab, struct delivery delivery,
-                                   struct uqff_error *err) {
-    enum uqff_code code = uqff_grow((void **)&slab->deliveries, &slab->delivery_capacity,
-                                    slab->delivery_count + 1, sizeof delivery, err);
-    if (code == UQFF_OK) {
-        slab->deliveries[slab->delivery_count++] = delivery;
-    }
-    return code;
-}
-
-static enum uqff_code add_deliveries(struct slab *slab, size_t index, struct uqff_error *err) {
-    const struct slab_item *item = slab->segments[index].item;
-    enum uqff_code code = UQFF_OK;
-    if (item->parts != NULL) {
-        code = add_delivery(slab, (struct delivery){.segment = index}, err);
-    }
-    for (size_t i = 0; i < item->form_count && code == UQFF_OK; i++) {
-        const struct slab_form *form = &item->forms[i];
-        for (size_t k = 0; k < form->target_count && code == UQFF_OK; k++) {
-            struct delivery delivery = {index, form, &form->targets[k]};
-            code = add_delivery(slab, delivery, err);
-        }
-    }
-    return code;
-}
-
-/* Takes as many of the rows that are left as the slab holds. */
-static enum uqff_code fill(struct run *run, struct slab *slab, struct uqff_error *err) {
-    slab->used = slab->segment_count = slab->chunk_count = slab->delivery_count = 0;
-    while (run->next_item < run->job->count) {
-        struct slab_item *item = &run->job->items[run->next_item];
-        uint64_t left = item->rows - item->next_row;
-        if (left == 0) {
-            run->next_item++;
-            continue;
-        }
-        uint64_t room = run->sizes.capacity - slab->used;
-        uint64_t padding = ALIGNMENT * (1 + encoded_count(item));
-        uint64_t rows = room <= padding       ? 0
-                        : item->row_cost == 0 ? left
-                                              : (room - padding) / item->row_cost;
-        if (rows == 0) {
-            break;
-        }
-        rows = rows < left ? rows : left;
-        enum uqff_code code = uqff_grow((void **)&slab->segments, &slab->segment_capacity,
-                                        slab->segment_count + 1, sizeof *slab->segments, err);
-        if (code != UQFF_OK) {
-            return code;
-        }
-        size_t index = slab->segment_count++;
-        slab->segments[index] = (struct segment){item, item->next_row, rows, slab->used};
-        slab->used += (size_t)segment_bytes(item, rows);
-        item->next_row += rows;
-        code = add_chunks(run, slab, index, err);
-        if (code == UQFF_OK) {
-            code = add_deliveries(slab, index, err);
-        }
-        if (code != UQFF_OK) {
-            return code;
-        }
-    }
-    return UQFF_OK;
-}
-
-/* ---- reading and encoding a chunk ------------------------------------------------------------ */
+/* ---- reading and encoding a slab ------------------------------------------------------------- */
 
 static enum uqff_code read_raw_run(const struct run *run, const struct slab_item *item,
                                    uint64_t first, uint64_t rows, void *out,
@@ -291,16 +92,47 @@ static enum uqff_code read_rows(const struct run *run, const struct slab_item *i
 
 /* Counts what is not finite, or will not be as a half, and notes the first, as an element of the
  * item. */
-static void scan(const struct slab_item *item, const float *x, size_t n, uint64_t base,
-                 struct chunk *chunk) {
+static void scan(struct slab *slab, const float *x, size_t n) {
+    const struct slab_item *item = slab->item;
+    uint64_t base = slab->first * item->columns;
     /* From here on binary16 rounds to infinity. */
     float limit = item->halves ? 65520.0f : INFINITY;
     for (size_t i = item->halves ? 0 : uqff_find_nonfinite(x, n); i < n; i++) {
         if (!(fabsf(x[i]) < limit)) {
-            chunk->first_nonfinite = chunk->nonfinite == 0 ? base + i : chunk->first_nonfinite;
-            chunk->nonfinite++;
+            slab->first_nonfinite = slab->nonfinite == 0 ? base + i : slab->first_nonfinite;
+            slab->nonfinite++;
         }
     }
+}
+
+/* Names the tensor of an item's element, and the element's place in it. */
+static const char *locate(const struct run *run, const struct slab_item *item, uint64_t element,
+                          uint64_t *place) {
+    uint64_t row = uqff_slab_item_row(item, element / item->columns), inner = row;
+    const char *name = item->name;
+    if (item->kind == SLAB_MODULE) {
+        const char *source =
+            uqff_model_module_source_name(run->job->model, item->index, row, &inner);
+        name = source != NULL ? source : name;
+    }
+    *place = inner * item->columns + element % item->columns;
+    return name;
+}
+
+/* Unless it may be: the slab of the smallest number fails, so the element named is the first one
+ * whoever found it. */
+static enum uqff_code check_finite(const struct run *run, const struct slab *slab,
+                                   struct uqff_error *err) {
+    if (slab->nonfinite == 0 || run->options->allow_nonfinite) {
+        return UQFF_OK;
+    }
+    uint64_t place = 0;
+    const char *name = locate(run, slab->item, slab->first_nonfinite, &place);
+    return uqff_fail(err, UQFF_E_NONFINITE, UQFF_NO_OFFSET,
+                     "%s: tensor '%s': element %" PRIu64
+                     " is NaN or infinite%s, expected finite weights",
+                     uqff_model_path(run->job->model), name, place,
+                     slab->item->halves ? " or too large for F16" : "");
 }
 
 static enum uqff_code encode_form(const struct slab_item *item, const struct slab_form *form,
@@ -325,19 +157,11 @@ static enum uqff_code encode_form(const struct slab_item *item, const struct sla
     return UQFF_OK;
 }
 
-static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *x,
-                                   struct uqff_error *err) {
-    const struct slab *slab = run->filling;
-    const struct segment *segment = &slab->segments[chunk->segment];
-    const struct slab_item *item = segment->item;
-    uint64_t first = segment->first + chunk->first;
-    size_t n = (size_t)(chunk->rows * item->columns);
-    unsigned char *raw = NULL;
-    enum uqff_code code = UQFF_OK;
-    if (item->raw_bytes != 0) {
-        raw = region(slab, segment, NULL) + chunk->first * item->raw_bytes;
-    }
-    code = read_rows(run, item, first, chunk->rows, raw, x, err);
+static enum uqff_code encode(struct run *run, struct slab *slab, float *x, struct uqff_error *err) {
+    const struct slab_item *item = slab->item;
+    size_t n = (size_t)(slab->rows * item->columns);
+    unsigned char *raw = item->raw_bytes != 0 ? slab->bytes : NULL;
+    enum uqff_code code = read_rows(run, item, slab->first, slab->rows, raw, x, err);
     if (code == UQFF_OK && item->decode && raw != NULL) {
         code = uqff_dequantize_row(item->type, raw, x, n, err);
     }
@@ -347,35 +171,30 @@ static enum uqff_code encode_chunk(struct run *run, struct chunk *chunk, float *
     for (size_t i = 0; i < n && item->shift != 0; i++) {
         x[i] += item->shift;
     }
-    scan(item, x, n, first * item->columns, chunk);
-    if (chunk->nonfinite > 0 && !run->options->allow_nonfinite) {
-        /* Reported by the caller, for the lowest chunk of all. */
-        return UQFF_OK;
-    }
-    for (size_t i = 0; i < item->form_count; i++) {
+    scan(slab, x, n);
+    code = check_finite(run, slab, err);
+    for (size_t i = 0; i < item->form_count && code == UQFF_OK; i++) {
         const struct slab_form *form = &item->forms[i];
-        if (form->raw) {
-            continue;
-        }
-        unsigned char *out = region(slab, segment, form) + chunk->first * form->row_bytes;
-        code = encode_form(item, form, x, first, chunk->rows, out, err);
-        if (code != UQFF_OK) {
-            uqff_error_prefix(err, "%s", item->name);
-            return code;
+        if (!form->raw) {
+            unsigned char *out = slab->bytes + uqff_slab_region(item, slab->rows, form);
+            code = encode_form(item, form, x, slab->first, slab->rows, out, err);
+            if (code != UQFF_OK) {
+                uqff_error_prefix(err, "%s", item->name);
+            }
         }
     }
-    return UQFF_OK;
+    return code;
 }
 
-/* ---- delivering a segment -------------------------------------------------------------------- */
+/* ---- delivering a slab ----------------------------------------------------------------------- */
 
-static enum uqff_code hash_segment(struct run *run, const struct segment *segment,
-                                   const unsigned char *raw, struct uqff_error *err) {
-    struct slab_item *item = segment->item;
+static enum uqff_code hash_rows(struct run *run, const struct slab *slab, struct uqff_error *err) {
+    struct slab_item *item = slab->item;
+    const unsigned char *raw = slab->bytes;
     if (item->hasher == NULL && (item->hasher = uqff_hasher_new()) == NULL) {
         return uqff_fail_memory(err);
     }
-    uint64_t row = segment->first, end = segment->first + segment->rows;
+    uint64_t row = slab->first, end = slab->first + slab->rows;
     while (row < end) {
         uint64_t stop =
             item->part + 1 < item->part_count ? item->parts[item->part + 1].first_row : item->rows;
@@ -397,78 +216,175 @@ static enum uqff_code hash_segment(struct run *run, const struct segment *segmen
     return UQFF_OK;
 }
 
-static enum uqff_code deliver(struct run *run, const struct delivery *delivery,
-                              struct uqff_error *err) {
-    const struct slab *slab = run->emptying;
-    const struct segment *segment = &slab->segments[delivery->segment];
-    const unsigned char *bytes = region(slab, segment, delivery->form);
-    if (delivery->form == NULL) {
-        return hash_segment(run, segment, bytes, err);
+static enum uqff_code append(const struct slab *slab, size_t stream, struct uqff_error *err) {
+    const struct slab_item *item = slab->item;
+    enum uqff_code code = UQFF_OK;
+    for (size_t i = 0; i < item->form_count; i++) {
+        const struct slab_form *form = &item->forms[i];
+        const unsigned char *bytes = slab->bytes + uqff_slab_region(item, slab->rows, form);
+        for (size_t k = 0; k < form->delivery_count && code == UQFF_OK; k++) {
+            const struct slab_target *target = &form->deliveries[k].target;
+            if (form->deliveries[k].stream == stream) {
+                code = target->append(target->place, target->entry, bytes,
+                                      (size_t)(slab->rows * form->row_bytes), err);
+            }
+        }
     }
-    return delivery->target->append(delivery->target->place, delivery->target->entry, bytes,
-                                    (size_t)(segment->rows * delivery->form->row_bytes), err);
+    return code;
 }
 
-/* ---- the loop -------------------------------------------------------------------------------- */
+static enum uqff_code deliver(struct run *run, const struct slab *slab, size_t stream,
+                              struct uqff_error *err) {
+    if (stream > 0) {
+        return append(slab, stream, err);
+    }
+    return slab->item->parts == NULL ? UQFF_OK : hash_rows(run, slab, err);
+}
+
+/* ---- what is to be done next ----------------------------------------------------------------- */
+
+static void fail(struct run *run, uint64_t number, enum uqff_code code,
+                 const struct uqff_error *err) {
+    if (run->code == UQFF_OK || number < run->failed_at) {
+        run->code = code;
+        run->failed_at = number;
+        run->error = *err;
+    }
+}
+
+/* A stream that nobody is in and whose next slab is ready, or NULL. */
+static struct stream *ready_stream(const struct run *run) {
+    for (size_t i = 0; i < run->stream_count && run->code == UQFF_OK; i++) {
+        struct stream *stream = &run->streams[i];
+        if (!stream->busy && stream->next < run->newest && slab_of(run, stream->next)->encoded) {
+            return stream;
+        }
+    }
+    return NULL;
+}
+
+static bool rows_are_left(const struct run *run) {
+    return run->next_item < run->job->count;
+}
+
+static bool may_begin(const struct run *run) {
+    return run->code == UQFF_OK && rows_are_left(run) &&
+           run->newest - run->oldest < run->sizes.slabs;
+}
+
+static bool is_finished(const struct run *run) {
+    return run->code != UQFF_OK || (!rows_are_left(run) && run->oldest == run->newest);
+}
+
+/* Lets others go on while this thread is at something. What there is to do besides wakes one of
+ * those who wait, who looks in turn whether there is more. */
+static void leave(struct run *run) {
+    if (run->waiting > 0 && (may_begin(run) || ready_stream(run) != NULL)) {
+        pthread_cond_signal(&run->changed);
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void skip_complete_items(struct run *run) {
+    while (rows_are_left(run) &&
+           run->job->items[run->next_item].next_row == run->job->items[run->next_item].rows) {
+        run->next_item++;
+    }
+}
+
+/* The next rows, in a slab of the next number. */
+static struct slab *begin(struct run *run) {
+    struct slab_item *item = &run->job->items[run->next_item];
+    struct slab *slab = slab_of(run, run->newest++);
+    uint64_t step = uqff_slab_item_step(item, &run->sizes), left = item->rows - item->next_row;
+    *slab = (struct slab){
+        .bytes = slab->bytes,
+        .item = item,
+        .first = item->next_row,
+        .rows = step < left ? step : left,
+    };
+    item->next_row += slab->rows;
+    skip_complete_items(run);
+    return slab;
+}
+
+static void note_nonfinite(const struct slab *slab) {
+    struct slab_item *item = slab->item;
+    if (slab->nonfinite > 0) {
+        if (item->nonfinite == 0 || slab->first_nonfinite < item->first_nonfinite) {
+            item->first_nonfinite = slab->first_nonfinite;
+        }
+        item->nonfinite += slab->nonfinite;
+    }
+}
+
+/* ---- the threads ----------------------------------------------------------------------------- */
 
 static enum uqff_code report_progress(struct run *run, struct uqff_error *err) {
     return uqff_progress_update(run->progress, run->options->stage, atomic_load(&run->done),
                                 run->total, err);
 }
 
+static void encode_next(struct run *run, unsigned thread) {
+    struct uqff_error err;
+    uint64_t number = run->newest;
+    struct slab *slab = begin(run);
+    leave(run);
+    float *x = run->scratch == NULL ? NULL : run->scratch + thread * run->sizes.chunk_floats;
+    enum uqff_code code = encode(run, slab, x, &err);
+    atomic_fetch_add(&run->done, uqff_slab_item_bytes(slab->item) / slab->item->rows * slab->rows);
+    /* Progress is promised to come from one thread. */
+    if (code == UQFF_OK && thread == 0) {
+        code = report_progress(run, &err);
+    }
+    pthread_mutex_lock(&run->lock);
+    if (code != UQFF_OK) {
+        fail(run, number, code, &err);
+        return;
+    }
+    note_nonfinite(slab);
+    slab->encoded = true;
+}
+
+static void deliver_next(struct run *run, struct stream *stream) {
+    struct uqff_error err;
+    const struct slab *slab = slab_of(run, stream->next);
+    stream->busy = true;
+    leave(run);
+    enum uqff_code code = deliver(run, slab, (size_t)(stream - run->streams), &err);
+    pthread_mutex_lock(&run->lock);
+    stream->busy = false;
+    if (code != UQFF_OK) {
+        fail(run, stream->next, code, &err);
+        return;
+    }
+    stream->next++;
+    run->oldest = run->newest;
+    for (size_t i = 0; i < run->stream_count; i++) {
+        run->oldest = run->streams[i].next < run->oldest ? run->streams[i].next : run->oldest;
+    }
+}
+
+/* What one thread does from beginning to end; one alone would do it all. Delivering comes first,
+ * while what was encoded is at hand. */
 static enum uqff_code work(void *context, size_t i, unsigned thread, struct uqff_error *err) {
     struct run *run = context;
-    if (i < run->emptying->delivery_count) {
-        return deliver(run, &run->emptying->deliveries[i], err);
-    }
-    struct chunk *chunk = &run->filling->chunks[i - run->emptying->delivery_count];
-    float *x = run->scratch == NULL ? NULL : run->scratch + thread * run->sizes.chunk_floats;
-    enum uqff_code code = encode_chunk(run, chunk, x, err);
-    if (code != UQFF_OK) {
-        return code;
-    }
-    const struct slab_item *item = run->filling->segments[chunk->segment].item;
-    atomic_fetch_add(&run->done, uqff_slab_item_bytes(item) / item->rows * chunk->rows);
-    /* Thread 0 is the one that called: progress is promised to come from one thread. */
-    return thread == 0 ? report_progress(run, err) : UQFF_OK;
-}
-
-/* Names the tensor of an item's element, and the element's place in it. */
-static const char *locate(const struct run *run, const struct slab_item *item, uint64_t element,
-                          uint64_t *place) {
-    uint64_t row = uqff_slab_item_row(item, element / item->columns), inner = row;
-    const char *name = item->name;
-    if (item->kind == SLAB_MODULE) {
-        const char *source =
-            uqff_model_module_source_name(run->job->model, item->index, row, &inner);
-        name = source != NULL ? source : name;
-    }
-    *place = inner * item->columns + element % item->columns;
-    return name;
-}
-
-/* Chunks are looked at in order, so the element named is the first one whoever found it. */
-static enum uqff_code check_finite(struct run *run, struct uqff_error *err) {
-    for (size_t i = 0; i < run->filling->chunk_count; i++) {
-        const struct chunk *chunk = &run->filling->chunks[i];
-        if (chunk->nonfinite == 0) {
-            continue;
+    (void)i, (void)err;
+    pthread_mutex_lock(&run->lock);
+    while (!is_finished(run)) {
+        struct stream *stream = ready_stream(run);
+        if (stream != NULL) {
+            deliver_next(run, stream);
+        } else if (may_begin(run)) {
+            encode_next(run, thread);
+        } else {
+            run->waiting++;
+            pthread_cond_wait(&run->changed, &run->lock);
+            run->waiting--;
         }
-        struct slab_item *item = run->filling->segments[chunk->segment].item;
-        if (!run->options->allow_nonfinite) {
-            uint64_t place = 0;
-            const char *name = locate(run, item, chunk->first_nonfinite, &place);
-            return uqff_fail(err, UQFF_E_NONFINITE, UQFF_NO_OFFSET,
-                             "%s: tensor '%s': element %" PRIu64
-                             " is NaN or infinite%s, expected finite weights",
-                             uqff_model_path(run->job->model), name, place,
-                             item->halves ? " or too large for F16" : "");
-        }
-        if (item->nonfinite == 0) {
-            item->first_nonfinite = chunk->first_nonfinite;
-        }
-        item->nonfinite += chunk->nonfinite;
     }
+    pthread_cond_broadcast(&run->changed);
+    pthread_mutex_unlock(&run->lock);
     return UQFF_OK;
 }
 
@@ -486,34 +402,6 @@ static void warn_nonfinite(const struct run *run) {
     }
 }
 
-static enum uqff_code loop(struct run *run, struct uqff_error *err) {
-    run->filling = &run->slabs[0];
-    run->emptying = &run->slabs[1];
-    for (;;) {
-        enum uqff_code code = fill(run, run->filling, err);
-        if (code != UQFF_OK) {
-            return code;
-        }
-        size_t tasks = run->emptying->delivery_count + run->filling->chunk_count;
-        if (tasks == 0) {
-            return UQFF_OK;
-        }
-        code = uqff_parallel_for(tasks, run->sizes.threads, work, run, err);
-        if (code == UQFF_OK) {
-            code = check_finite(run, err);
-        }
-        if (code == UQFF_OK) {
-            code = report_progress(run, err);
-        }
-        if (code != UQFF_OK) {
-            return code;
-        }
-        struct slab *filled = run->filling;
-        run->filling = run->emptying;
-        run->emptying = filled;
-    }
-}
-
 /* Tensors without a byte are never read; their digest is that of nothing. */
 static void hash_empty(struct slab_job *job) {
     for (size_t i = 0; i < job->count; i++) {
@@ -522,6 +410,31 @@ static void hash_empty(struct slab_job *job) {
             job->digests[item->parts[k].tensor] = uqff_hash("", 0);
         }
     }
+}
+
+static enum uqff_code allocate(struct run *run, struct uqff_error *err) {
+    const struct slab_sizes *sizes = &run->sizes;
+    size_t capacity = (size_t)sizes->capacity;
+    run->stream_count = 1;
+    for (size_t i = 0; i < run->job->count; i++) {
+        size_t places = run->job->items[i].place_count;
+        run->stream_count = places + 1 > run->stream_count ? places + 1 : run->stream_count;
+    }
+    run->streams = uqff_alloc_array(run->stream_count, sizeof *run->streams);
+    run->slabs = uqff_alloc_array(sizes->slabs, sizeof *run->slabs);
+    run->bytes = uqff_alloc_aligned(sizes->slabs * capacity);
+    if (sizes->chunk_floats > 0) {
+        run->scratch =
+            uqff_alloc_aligned((size_t)(sizes->threads * sizes->chunk_floats * sizeof(float)));
+    }
+    if (run->streams == NULL || run->slabs == NULL || run->bytes == NULL ||
+        (run->scratch == NULL && sizes->chunk_floats > 0)) {
+        return uqff_fail_memory(err);
+    }
+    for (size_t i = 0; i < sizes->slabs; i++) {
+        run->slabs[i].bytes = run->bytes + i * capacity;
+    }
+    return UQFF_OK;
 }
 
 enum uqff_code uqff_slab_job_run(struct slab_job *job, const struct slab_options *options,
@@ -538,30 +451,33 @@ enum uqff_code uqff_slab_job_run(struct slab_job *job, const struct slab_options
         run.total += uqff_slab_item_bytes(&job->items[i]);
     }
     atomic_init(&run.done, 0);
-    size_t capacity = (size_t)run.sizes.capacity;
-    if (run.sizes.chunk_floats > 0) {
-        run.scratch = uqff_alloc_aligned(
-            (size_t)(run.sizes.threads * run.sizes.chunk_floats * sizeof(float)));
-    }
-    run.slabs[0].bytes = uqff_alloc_aligned(capacity);
-    run.slabs[1].bytes = uqff_alloc_aligned(capacity);
-    if (run.slabs[0].bytes == NULL || run.slabs[1].bytes == NULL ||
-        (run.scratch == NULL && run.sizes.chunk_floats > 0)) {
-        code = uqff_fail_memory(err);
+    pthread_mutex_init(&run.lock, NULL);
+    pthread_cond_init(&run.changed, NULL);
+    code = allocate(&run, err);
+    if (code != UQFF_OK) {
         goto out;
     }
     hash_empty(job);
-    code = loop(&run, err);
+    skip_complete_items(&run);
+    code = uqff_parallel_for(run.sizes.threads, run.sizes.threads, work, &run, err);
+    if (code == UQFF_OK && run.code != UQFF_OK) {
+        code = run.code;
+        if (err != NULL) {
+            *err = run.error;
+        }
+    }
+    if (code == UQFF_OK) {
+        code = report_progress(&run, err);
+    }
     if (code == UQFF_OK) {
         warn_nonfinite(&run);
     }
 out:
-    for (size_t i = 0; i < 2; i++) {
-        uqff_free_aligned(run.slabs[i].bytes);
-        uqff_free(run.slabs[i].segments);
-        uqff_free(run.slabs[i].chunks);
-        uqff_free(run.slabs[i].deliveries);
-    }
+    pthread_cond_destroy(&run.changed);
+    pthread_mutex_destroy(&run.lock);
+    uqff_free_aligned(run.bytes);
     uqff_free_aligned(run.scratch);
+    uqff_free(run.slabs);
+    uqff_free(run.streams);
     return code;
 }
