@@ -175,11 +175,16 @@ static enum uqff_code check_reports(const struct cli *cli, const struct values *
 static enum uqff_code check_values(const struct cli *cli, const struct values *values,
                                    struct uqff_error *err) {
     if (values->weights && values->base == NULL) {
-        return needs("weights", "base", err);
+        return uqff_fail(
+            err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+            "option '--weights' needs --base MODEL: the source, whose weights they are "
+            "compared with");
     }
     if (values->text == NULL && values->logits_base == NULL && !values->weights) {
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                         "validate: --text FILE is missing: what to measure on");
+                         "validate: --text FILE is missing: what to measure on; without one, "
+                         "%s--weights compares the weights alone",
+                         values->base == NULL ? "--base MODEL " : "");
     }
     enum uqff_code code = check_logits(values, err);
     return code == UQFF_OK ? check_reports(cli, values, err) : code;
@@ -395,6 +400,9 @@ static enum uqff_code measure_or_compare(struct validation *v, const struct valu
             v->context = 0;
             weights = true;
             code = UQFF_OK;
+        } else if (code == UQFF_E_UNSUPPORTED && v->base == NULL) {
+            static const char hint[] = "; with --base MODEL its weights are compared";
+            strncat(err->text, hint, sizeof err->text - strlen(err->text) - 1);
         }
     }
     return code == UQFF_OK && weights ? compare_weights(v, warner, err) : code;

@@ -292,6 +292,18 @@ static enum uqff_code print_summary(const struct validation *v, struct uqff_erro
     return table_print(&table, v->cli, 0, err);
 }
 
+/* Without a base there is perplexity alone, of which most is the text's. */
+static void print_missing_base(const struct validation *v) {
+    bool quantized = false;
+    for (size_t i = 0; i < v->count; i++) {
+        quantized = quantized || v->candidates[i].figures.value[UQFF_FIGURE_BITS] < 16;
+    }
+    if (quantized && v->measured && !validation_has_base(v)) {
+        printf("%sperplexity alone; --base MODEL, the source, tells what quantization cost%s\n",
+               style(v->cli, STYLE_DIM), style_end(v->cli));
+    }
+}
+
 /* ---- the gate -------------------------------------------------------------------------------- */
 
 static enum uqff_code print_checks(const struct validation *v, struct uqff_error *err) {
@@ -365,6 +377,9 @@ enum uqff_code validation_print(const struct validation *v, struct uqff_error *e
            output_cut(shown, sizeof shown, 0, line.data == NULL ? "" : line.data, line.size));
     uqff_buffer_free(&line);
     code = print_summary(v, err);
+    if (code == UQFF_OK) {
+        print_missing_base(v);
+    }
     for (size_t i = 0; i < v->count && code == UQFF_OK; i++) {
         const struct candidate *candidate = &v->candidates[i];
         if (v->cli->verbose && v->measured) {
