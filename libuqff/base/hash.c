@@ -1,9 +1,13 @@
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <string.h>
 
 /* The state's layout is stable since 0.8.0; knowing it lets uqff's allocator hold it. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
+#ifdef UQFF_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h> /* the same names, for what suits the processor */
+#endif
 
 #include "uqff/base.h"
 
@@ -15,7 +19,22 @@ static struct uqff_digest to_digest(XXH128_hash_t hash) {
     return digest;
 }
 
+/* xxHash looks at the processor when it is first given bytes, and knows nothing of threads. */
+static void settle_dispatch(void) {
+#ifdef UQFF_XXHASH_DISPATCH
+    XXH3_state_t state = {0};
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, "", 0);
+#endif
+}
+
+static void prepare(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, settle_dispatch);
+}
+
 struct uqff_digest uqff_hash(const void *bytes, size_t n) {
+    prepare();
     return to_digest(XXH3_128bits(n == 0 ? "" : bytes, n));
 }
 
@@ -25,6 +44,7 @@ struct uqff_hasher {
 };
 
 struct uqff_hasher *uqff_hasher_new(void) {
+    prepare();
     struct uqff_hasher *hasher = uqff_alloc_aligned(sizeof *hasher);
     if (hasher != NULL) {
         memset(hasher, 0, sizeof *hasher);
