@@ -23,7 +23,7 @@ static const struct option options[] = {
     {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL,
      "text to measure on; - for standard input"},
     {"variants", 0, "all|A,B", OPTION_COMMAS, AT(variants), COMPLETE_NONE, "all",
-     "variants of a multi-quant file to measure"},
+     "which of several quantizations to measure"},
     {"base", 0, "MODEL", OPTION_TEXT, AT(base), COMPLETE_FILE, NULL,
      "model to compare with: the source of the quantization"},
     {"ctx", 0, "N", OPTION_COUNT, AT(context), COMPLETE_NONE, "512", "tokens a chunk"},
@@ -52,7 +52,7 @@ static const struct option options[] = {
 };
 
 static const struct positional positionals[] = {
-    {"MODEL", false, true, COMPLETE_FILE, "what to measure; of a multi-quant file every variant"},
+    {"MODEL", false, true, COMPLETE_FILE, "what to measure; of several quantizations every one"},
     {0},
 };
 
@@ -421,9 +421,12 @@ static enum uqff_code check_gate(const struct validation *v, const struct values
                          values->gate, wants);
     }
     enum uqff_code code = UQFF_OK;
+    /* A variant that was not chosen this time is no slip in the gate file. */
+    for (size_t i = 0; i < v->left_out.count && code == UQFF_OK; i++) {
+        code = list_append(&names, &v->cli->arena, v->left_out.items[i], err);
+    }
     for (size_t i = 0; i < v->count && code == UQFF_OK; i++) {
         code = list_append(&names, &v->cli->arena, v->candidates[i].name, err);
-        /* A variant that was not chosen this time is no slip in the gate file. */
         const struct uqff_container *container = uqff_model_container(v->candidates[i].model);
         const size_t count = container == NULL ? 0 : uqff_container_variant_count(container);
         for (size_t k = 0; k < count && code == UQFF_OK; k++) {

@@ -31,6 +31,7 @@ struct validation {
     bool measured; /* the models were run */
     struct candidate *candidates;
     size_t count;
+    struct list left_out; /* names of quantizations that were not chosen */
 
     const char *gate_path; /* NULL: no gate */
     struct uqff_gate_check *checks;

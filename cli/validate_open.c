@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "quantizations.h"
 #include "validate.h"
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
@@ -75,7 +76,9 @@ static enum uqff_code open_one(struct validation *v, const char *reference,
         candidate->recipe = chosen->recipe;
         candidate->bytes = chosen->bytes;
         candidate->weights = chosen->weights;
-        candidate->name = uqff_container_is_multi(container) ? chosen->name : candidate->name;
+        candidate->name = uqff_container_is_multi(container) ? chosen->name
+                          : has_variant_mark(reference)      ? strrchr(reference, '#') + 1
+                                                             : candidate->name;
     } else {
         measure_size(candidate->model, &candidate->bytes, &candidate->weights);
     }
@@ -92,14 +95,34 @@ static bool is_chosen(const struct list *variants, const char *name) {
     return chosen;
 }
 
-/* The names of the variants of a multi-quant file; none for anything else. */
+/* The names of the quantizations in a directory that holds several; none of any other. */
+static enum uqff_code list_sets(struct validation *v, const char *directory, struct list *out,
+                                struct uqff_error *err) {
+    struct quantizations found = {0};
+    struct quantization *sets;
+    size_t count;
+    enum uqff_code code = quantizations_find(v->cli, directory, &sets, &count, err);
+    if (code == UQFF_OK && count > 1) {
+        /* Source weights may lie beside them, and go before. */
+        code = quantizations_open(v->cli, directory, NULL, &found, err);
+        *out = code == UQFF_OK && found.model == NULL ? found.names : *out;
+        quantizations_close(&found);
+    }
+    return code;
+}
+
+/* The names of the variants of a multi-quant file, or of the quantizations in a directory; none for
+ * anything else. */
 static enum uqff_code list_variants(struct validation *v, const char *reference, struct list *out,
                                     struct uqff_error *err) {
     struct uqff_container *container = NULL;
     struct uqff_error ignored;
     enum uqff_code code = UQFF_OK;
+    if (uqff_path_is_directory(reference)) {
+        return list_sets(v, reference, out, err);
+    }
     /* What cannot be opened so is opened as a model, which says why. */
-    if (has_variant_mark(reference) || uqff_path_is_directory(reference) ||
+    if (has_variant_mark(reference) ||
         uqff_container_open(reference, NULL, &container, &ignored) != UQFF_OK) {
         return UQFF_OK;
     }
@@ -147,6 +170,7 @@ static enum uqff_code open_reference(struct validation *v, const char *reference
     bool first = true;
     for (size_t i = 0; i < names.count && code == UQFF_OK; i++) {
         if (!is_chosen(variants, names.items[i])) {
+            code = list_append(&v->left_out, &v->cli->arena, names.items[i], err);
             continue;
         }
         const char *full = uqff_arena_printf(&v->cli->arena, "%s#%s", reference, names.items[i]);
