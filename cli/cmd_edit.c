@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gguf_value.h"
 #include "json.h"
@@ -43,6 +44,8 @@ static const char *const description[] = {
     "Changes the metadata of a GGUF file, of the first one of a set. Keys are first renamed, then "
     "taken out, then set; a key keeps its place, a new one comes last.",
     GGUF_VALUE_HELP,
+    "A symbolic link is not followed: what it leads to, as in a cache, may have other users. Name "
+    "the file itself, or another one with -o.",
     "Where the header still ends where the data begins, the file is changed in place, however "
     "large "
     "it is. Until that is on the disk, a file .FILE.uqff-undo beside it holds the bytes before and "
@@ -168,6 +171,22 @@ static enum uqff_code change_keys(struct cli *cli, const struct values *values,
     return code;
 }
 
+/* The library does not change what a link leads to, as other names may lead there too; a person
+ * wants to know where it leads and what to type. */
+static enum uqff_code refuse_link(const char *path, enum uqff_code code, struct uqff_error *err) {
+    char target[4096];
+    const ssize_t n = readlink(path, target, sizeof target - 1);
+    if (code != UQFF_E_NOT_REGULAR || n < 0) {
+        return code;
+    }
+    target[n] = '\0';
+    return uqff_fail(
+        err, code, UQFF_NO_OFFSET,
+        "%s: is a symbolic link to '%s', which may have other users; edit that file by "
+        "its own name, or write another with -o",
+        path, target);
+}
+
 /* ---- the run --------------------------------------------------------------------------------- */
 
 static enum uqff_code report(struct cli *cli, const char *output, enum uqff_gguf_edit_way way,
@@ -237,7 +256,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
                   cli->file);
     }
     if (changes) {
-        code = edit(cli, values, &way, err);
+        code = refuse_link(cli->file, edit(cli, values, &way, err), err);
     } else if (found == UQFF_PATCH_NONE) {
         return uqff_fail(
             err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
