@@ -276,6 +276,13 @@ LANE vb vb_of_codes(const vi q[4]) {
                  vcombine_u8(vqmovun_s16(halves(q[2])), vqmovun_s16(halves(q[3])))}};
 }
 
+/* The low bytes of 32 lanes in order. */
+LANE vb vb_of_low_bytes(const vi q[4]) {
+    vi byte = vi_set(0xff);
+    vi codes[4] = {vi_and(q[0], byte), vi_and(q[1], byte), vi_and(q[2], byte), vi_and(q[3], byte)};
+    return vb_of_codes(codes);
+}
+
 /* The largest lane; no lane is NaN. */
 LANE float vf_largest(vf v) {
     return vmaxvq_f32(vmaxq_f32(v.val[0], v.val[1]));

@@ -20,6 +20,21 @@ LANE void load_groups(vf *out, const float *x, size_t stride, int count, int n) 
     }
 }
 
+/* Brings the lines of the `size` bytes that follow as many into the second cache. They will be
+ * wanted after a search, which takes so long that the processor has stopped fetching ahead. Beyond
+ * the end of a row it does nothing. */
+LANE void fetch_after(const void *p, size_t size) {
+    uintptr_t ahead = (uintptr_t)p + size;
+    for (uintptr_t line = 0; line < size; line += 64) {
+        __builtin_prefetch((const void *)(ahead + line), 0, 2);
+    }
+}
+
+/* The floats that follow `count` of them, as many. */
+LANE void fetch_for_later(const float *x, int count) {
+    fetch_after(x, (size_t)count * sizeof *x);
+}
+
 /* The sums of squares of up to VF_LANES runs of n, n a multiple of that. Each is one serial sum: as
  * lanes, they wait together. */
 LANE vf sums_of_squares(const float *x, size_t stride, int count, int n) {

@@ -87,16 +87,6 @@ LANE vf minimum_spread(const struct minimum_type *t, const float of_block[CHUNK]
     return v;
 }
 
-/* Brings the `count` floats that follow as many into the second cache. They will be wanted after a
- * search, which takes so long that the processor has stopped fetching ahead. Beyond the end of a
- * row it does nothing. */
-LANE void fetch_for_later(const float *x, int count) {
-    uintptr_t ahead = (uintptr_t)x + (uintptr_t)count * sizeof *x;
-    for (uintptr_t line = 0; line < (uintptr_t)count * sizeof *x; line += 64) {
-        __builtin_prefetch((const void *)(ahead + line), 0, 2);
-    }
-}
-
 LANE void minimum_search(const struct minimum_type *t, const float *x, const float *importance,
                          int blocks, struct minimum_chunk *out) {
     struct qkx_lanes q[QKX_VECTORS];

@@ -52,24 +52,41 @@ LANE void symmetric_search(struct symmetric_block *b, int blocks, struct qx_lane
 /* A vector of codes of group g, as uqff_requantize_symmetric() rounds. */
 LANE vi symmetric_codes_of(const struct symmetric_block *b, int g, int i, float nmax) {
     vf x = vf_load(b->x + i);
-    vi code;
-    if (b->step[g] == 0.0f) {
-        code = vf_nearest_int(vf_mul(vf_set(b->iscale[g]), x), -nmax, nmax - 1.0f);
-    } else {
-        code =
-            vf_nearest_quotient(x, vf_set(b->step[g]), vf_set(b->inverse[g]), -nmax, nmax - 1.0f);
-    }
-    return vi_add(code, vi_set((int)nmax));
+    vf v = b->step[g] == 0.0f ? vf_mul(vf_set(b->iscale[g]), x) : vf_div(x, vf_set(b->step[g]));
+    return vi_add(vf_nearest_int(v, -nmax, nmax - 1.0f), vi_set((int)nmax));
 }
 
-/* Codes of the 32 values from 32k on. */
+/* Whether a float is 0 or -0, asked of units that are idle while lanes multiply. */
+LANE bool is_zero(float v) {
+    return float_bits(v) << 1 == 0;
+}
+
+/* Codes of the 32 values from 32k on: of two groups.
+ *
+ * Multiplying by the inverse is much faster than dividing, and differs by less than 2^-22 of the
+ * quotient. That tells two codes apart only near the middle between them; if some value is there,
+ * all are divided. Both overflow together, or to beyond the limits, and neither can underflow by as
+ * much as 1/2. */
 LANE vb symmetric_codes(const struct symmetric_block *b, int k, float nmax) {
+    const vf magic = vf_set(0x1.8p23f + nmax); /* rounds, and leaves the code in the low bits */
     vi q[32 / VF_LANES];
+    vf off = vf_set(0.0f);
     for (int i = 0; i < 32; i += VF_LANES) {
         int at = 32 * k + i;
-        q[i / VF_LANES] = symmetric_codes_of(b, at / SYMMETRIC_GROUP, at, nmax);
+        vf v = vf_mul(vf_load(b->x + at), vf_set(b->inverse[at / SYMMETRIC_GROUP]));
+        v = vf_min(vf_max(v, vf_set(-nmax)), vf_set(nmax - 1.0f));
+        vf shifted = vf_add(v, magic);
+        off = vf_max(vf_abs(vf_sub(v, vf_sub(shifted, magic))), off);
+        q[i / VF_LANES] = vf_bits(shifted);
     }
-    return vb_of_codes(q);
+    const float *step = b->step + 2 * k;
+    if (vm_any(vf_gt(off, vf_set(0.49998f))) || is_zero(step[0]) || is_zero(step[1])) {
+        for (int i = 0; i < 32; i += VF_LANES) {
+            int at = 32 * k + i;
+            q[i / VF_LANES] = symmetric_codes_of(b, at / SYMMETRIC_GROUP, at, nmax);
+        }
+    }
+    return vb_of_low_bytes(q);
 }
 
 /* signed_maximum() of sixteen scales. */
@@ -150,6 +167,11 @@ SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
             for (int k = 0; k < SYMMETRIC_GROUP; k++) {
                 q[v].w[k] = vf_mul(q[v].x[k], q[v].x[k]);
             }
+        }
+        fetch_for_later(x + i, QX_BLOCKS * SYMMETRIC_LENGTH);
+        fetch_after(y, 210 * QX_BLOCKS); /* where results go, too: storing them would wait */
+        if (importance) {
+            fetch_for_later(importance + i, QX_BLOCKS * SYMMETRIC_LENGTH);
         }
         symmetric_search(b, blocks, q, &qx_type_32);
         /* Scales are long chains of operations: side by side they wait together. */

@@ -62,6 +62,9 @@ LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const floa
             size_t at = i + VF_LANES * WEIGHTED_LENGTH * (size_t)v;
             weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - VF_LANES * v, sigma2);
         }
+        fetch_for_later(x + i, 2 * VF_LANES * WEIGHTED_LENGTH);
+        fetch_for_later(importance + i, 2 * VF_LANES * WEIGHTED_LENGTH);
+        fetch_after(y, 2 * VF_LANES * bytes);
         qx_search(q, vectors, WEIGHTED_LENGTH, t, true);
         for (int v = 0; v < vectors; v++) {
             vf_store(scale + VF_LANES * v, q[v].scale);

@@ -238,6 +238,10 @@ LANE vb vb_of_codes(const vi q[4]) {
     return result;
 }
 
+LANE vb vb_of_low_bytes(const vi q[4]) {
+    return vb_of_codes(q);
+}
+
 LANE float vf_largest(vf v) {
     float largest = v.v[0];
     for (int i = 1; i < 8; i++) {

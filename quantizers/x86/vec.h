@@ -236,6 +236,13 @@ LANE vb vb_of_codes(const vi q[4]) {
         _mm256_packus_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3])));
 }
 
+/* The low bytes of 32 lanes in order. */
+LANE vb vb_of_low_bytes(const vi q[4]) {
+    vi byte = vi_set(0xff);
+    vi codes[4] = {vi_and(q[0], byte), vi_and(q[1], byte), vi_and(q[2], byte), vi_and(q[3], byte)};
+    return vb_of_codes(codes);
+}
+
 /* The largest lane; no lane is NaN. */
 LANE float vf_largest(vf v) {
     __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -227,6 +227,11 @@ LANE vb vb_of_codes(const vi q[2]) {
                    _mm256_castsi128_si256(_mm512_cvtepi32_epi8(q[1])));
 }
 
+/* The low bytes of 32 lanes in order. */
+LANE vb vb_of_low_bytes(const vi q[2]) {
+    return vb_of_codes(q);
+}
+
 LANE float vf_largest(vf v) {
     return _mm512_reduce_max_ps(v);
 }
