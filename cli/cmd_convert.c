@@ -30,7 +30,8 @@ static const struct option options[] = {
      "with -q, take a source that is quantized already, with the loss that this means"},
     NO_TOKENIZER_OPTION(AT(no_tokenizer)),
     {"set", 0, "KEY=VALUE", OPTION_LIST, AT(metadata), COMPLETE_NONE, NULL,
-     "put a key into a GGUF's metadata; VALUE may be TYPE:VALUE (u32:7, f32:1e-5, str:text)"},
+     "put a key into a GGUF's metadata; VALUE may be TYPE:VALUE (u32:7, f32:1e-5, str:text); "
+     "repeatable"},
     MAX_SHARD_OPTION(AT(max_shard)),
     MEMORY_OPTION(AT(memory)),
     {0},

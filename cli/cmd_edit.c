@@ -41,17 +41,18 @@ static const struct positional positionals[] = {
 };
 
 static const char *const description[] = {
-    "Changes the metadata of a GGUF file, of the first one of a set. Keys are first renamed, then "
+    "Changes the metadata of a GGUF file, or of the first file of a set. Keys are first renamed, "
+    "then "
     "taken out, then set; a key keeps its place, a new one comes last.",
     GGUF_VALUE_HELP,
     "A symbolic link is not followed: what it leads to, as in a cache, may have other users. Name "
     "the file itself, or another one with -o.",
-    "Where the header still ends where the data begins, the file is changed in place, however "
-    "large "
-    "it is. Until that is on the disk, a file .FILE.uqff-undo beside it holds the bytes before and "
+    "Where the new header fits exactly between the file's beginning and its data, the file is "
+    "changed in place, however large it is. Until that is on the disk, a file .FILE.uqff-undo "
+    "beside it holds the bytes before and "
     "after; if the machine stops meanwhile, the next \"uqff edit FILE\", without options too, puts "
-    "back what was there. Else a new file is written beside it, in the kernel where it can, and "
-    "takes its place when it is complete.",
+    "back what was there. Else a new file is written beside it, copied by the kernel where that "
+    "is possible, and takes its place when it is complete.",
     "With --reserve the header has at least so much room afterwards, in a key uqff.padding that no "
     "program looks at; from then on edits are made in place as long as the room lasts.",
     "The keys split.no, split.count and split.tensors.count tell a file's place in a set: they may "

@@ -22,9 +22,9 @@ struct values {
 static const struct option options[] = {
     {"tensors", 0, NULL, OPTION_FLAG, AT(tensors), COMPLETE_NONE, NULL,
      "digests of each tensor's data, and of all data in file order"},
-    {"xxh3", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_XXH3]), COMPLETE_NONE, "with --tensors",
+    {"xxh3", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_XXH3]), COMPLETE_NONE, "of tensors",
      "XXH3 with 128 bits: finds damage, not tampering"},
-    {"sha256", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_SHA256]), COMPLETE_NONE, "for files",
+    {"sha256", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_SHA256]), COMPLETE_NONE, "of files",
      "SHA-256"},
     {"sha1", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_SHA1]), COMPLETE_NONE, NULL, "SHA-1"},
     {"xxh64", 0, NULL, OPTION_FLAG, AT(algorithms[DIGEST_XXH64]), COMPLETE_NONE, NULL,

@@ -28,8 +28,8 @@ static const struct option options[] = {
     {"text", 0, "FILE", OPTION_TEXT, AT(text), COMPLETE_FILE, NULL,
      "text to collect on; - for standard input"},
     {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, NULL, "file to write"},
-    {"format", 0, "gguf|dat", OPTION_CHOICE, AT(format), COMPLETE_NONE, "gguf, or by the name",
-     "llama.cpp's form of today, or its older one"},
+    {"format", 0, "gguf|dat", OPTION_CHOICE, AT(format), COMPLETE_NONE,
+     ".dat by its name, else gguf", "llama.cpp's form of today, or its older one"},
     {"merge", 0, "FILE", OPTION_LIST, AT(merge), COMPLETE_FILE, NULL,
      "add the sums of a matrix that was collected before; repeatable"},
     {"show", 0, NULL, OPTION_FLAG, AT(show), COMPLETE_NONE, NULL,
@@ -48,9 +48,10 @@ static const struct positional positionals[] = {
 };
 
 static const char *const description[] = {
-    "Runs a model on a text and sums up, for every matrix, the squares of what each of its columns "
-    "is multiplied with, as llama-imatrix does; of experts each on its own. uqff pack --imatrix "
-    "takes the result, and so does llama-quantize.",
+    "Runs a model on a text (--text) and sums up, for every matrix, the squares of what each of "
+    "its "
+    "columns is multiplied with, as llama-imatrix does; of experts each on its own. uqff pack "
+    "--imatrix takes the file that is written (-o), and so does llama-quantize.",
     "With --merge and without --text no model is run: files are merged, converted or shown.",
     NULL,
 };

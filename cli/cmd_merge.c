@@ -85,6 +85,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
 const struct command command_merge = {
     .name = "merge",
     .summary = "Make one GGUF file of a set",
+    .needs = "-o FILE",
     .positionals = positionals,
     .options = options,
     .values_size = sizeof(struct values),

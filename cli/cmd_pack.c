@@ -221,6 +221,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
 const struct command command_pack = {
     .name = "pack",
     .summary = "Make quantizations of a model",
+    .needs = "-q QUANT",
     .positionals = positionals,
     .options = options,
     .values_size = sizeof(struct values),

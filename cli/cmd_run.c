@@ -48,7 +48,8 @@ static const struct option options[] = {
      "do not draw what is less likely than the share P of the most likely token"},
     {"repeat-penalty", 0, "X", OPTION_REAL, AT(repeat_penalty), COMPLETE_NONE, "1",
      "make the last 64 tokens less likely"},
-    {"seed", 0, "N", OPTION_COUNT, AT(seed), COMPLETE_NONE, "1", "of the draws"},
+    {"seed", 0, "N", OPTION_COUNT, AT(seed), COMPLETE_NONE, "1",
+     "what the draws begin with: the same seed draws the same text"},
     {"ctx", 0, "N", OPTION_COUNT, AT(context), COMPLETE_NONE, "the model's, up to 4096",
      "tokens that prompt and text have room for together"},
     {"exact", 0, NULL, OPTION_FLAG, AT(exact), COMPLETE_NONE, NULL,
@@ -443,6 +444,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
 const struct command command_run = {
     .name = "run",
     .summary = "Continue a text, or chat",
+    .needs = "-p PROMPT|--chat",
     .positionals = positionals,
     .options = options,
     .values_size = sizeof(struct values),

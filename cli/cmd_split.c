@@ -40,8 +40,10 @@ static const struct positional positionals[] = {
 
 static const char *const description[] = {
     "Writes the files STEM-00001-of-0000N.gguf and so on, which programs open as one by the first. "
-    "That has all metadata. Files are cut between tensors: one that is larger than SIZE has a file "
-    "for itself. Metadata does not count. There may be 256 files.",
+    "That has all metadata. At least one of --max-size, --max-tensors and --no-tensor-first-split "
+    "must be given.",
+    "The cuts lie between tensors: a tensor that is larger than SIZE has a file for itself. The "
+    "metadata do not count towards SIZE. There are 256 files at most.",
     "As everywhere, 2G are 2 × 1024³ bytes; for what llama-gguf-split calls 2G, write 2GB.",
     NULL,
 };

@@ -133,9 +133,9 @@ static enum uqff_code print_tokens(const struct job *job, struct uqff_error *err
     struct table table = {0};
     struct uqff_buffer text = {0}, quoted = {0};
     enum uqff_code code = UQFF_OK;
-    table_column(&table, "id", ALIGN_RIGHT);
-    table_column(&table, "type", ALIGN_LEFT);
-    table_column(&table, "text", ALIGN_LEFT);
+    table_column(&table, "ID", ALIGN_RIGHT);
+    table_column(&table, "TYPE", ALIGN_LEFT);
+    table_column(&table, "TEXT", ALIGN_LEFT);
     for (size_t i = 0; i < job->count && code == UQFF_OK; i++) {
         size_t begin = 0;
         code = token_text(job, job->ids[i], &text, &begin, err);
@@ -159,8 +159,9 @@ static enum uqff_code print_tokens(const struct job *job, struct uqff_error *err
     code = table_print(&table, job->cli, 0, err);
     if (code == UQFF_OK && !job->cli->quiet) {
         char count[32], bytes[32];
-        printf("\n%s tokens, %s bytes\n", output_count(count, job->count),
-               output_count(bytes, job->text.size));
+        printf("\n%s token%s, %s byte%s\n", output_count(count, job->count),
+               job->count == 1 ? "" : "s", output_count(bytes, job->text.size),
+               job->text.size == 1 ? "" : "s");
     }
     return code;
 }

@@ -57,7 +57,8 @@ static const struct positional positionals[] = {
 };
 
 static const char *const description[] = {
-    "Runs models on a text and tells their perplexity and, with --base, how far their predictions "
+    "Runs models on a text (--text) and tells their perplexity and, with --base, how far their "
+    "predictions "
     "are from the base's: the ratio of perplexities, the Kullback-Leibler divergence with its "
     "percentiles, the change of the probability of the right token, and how often the most likely "
     "token is the same. All definitions are llama-perplexity's. All variants are measured in one "

@@ -83,6 +83,7 @@ struct cli;
 struct command {
     const char *name;
     const char *summary; /* one line, no full stop */
+    const char *needs;   /* options without which it does nothing, as in "-q QUANT"; or NULL */
     const struct positional *positionals;
     const struct option *options;
     size_t values_size; /* of the struct that `offset` of the options points into */

@@ -7,8 +7,9 @@
 static const char *const model_text[] = {
     "A MODEL is a Hugging Face directory, a .safetensors file or index, a .gguf file (the first of "
     "a "
-    "split set), or a .uqff file: a multi-quant file, or one shard of a plain UQFF 1.x set. "
-    "MODEL#variant names one variant of a multi-quant file.",
+    "split set), a .uqff file (a multi-quant file, one shard of a plain UQFF 1.x set, or UQFF 0.x "
+    "beside its config.json), or a directory of .uqff files. MODEL#NAME names one variant of a "
+    "multi-quant file, or one quantization of a directory that holds several.",
     "A QUANT, in any case, is one of three things. A name that llama.cpp has as a file type (q4_0, "
     "q8_0, q6_k, q4_k_m; q3_k, q4_k and q5_k mean their _m) stands for llama.cpp's recipe: it "
     "decides a type for each tensor. mistral.rs's spelling without underscore (q2k … q6k), or "
@@ -26,7 +27,8 @@ static const char *const model_text[] = {
 
 static const struct example exit_codes[] = {
     {"0", "Success; equal; verified."},
-    {"1", "The command ran, and its answer is no: it differs, or verification failed."},
+    {"1", "The command ran, and its answer is no: it differs, verification failed, or "
+          "a gate was not kept."},
     {"2",
      "Usage: an unknown option or quant, an output that exists without --force, an output that "
      "is an input."},
@@ -45,6 +47,8 @@ static const struct example environment[] = {
     {"TERM", "When it is dumb, there is no colour and no progress bar."},
     {"CI", "When not empty, progress comes as lines, not as a bar."},
     {"COLUMNS", "Width of the terminal."},
+    {"SOURCE_DATE_EPOCH",
+     "The time that \"uqff run --chat\" tells a template, in seconds since 1970."},
     {NULL, NULL},
 };
 
@@ -136,13 +140,15 @@ static void render_items(struct renderer *r, const struct example *items) {
     }
 }
 
-/* "uqff pack [OPTION…] MODEL" */
+/* "uqff pack -q QUANT [OPTION…] MODEL" */
 static void usage_line(char *out, size_t capacity, const struct command *command) {
     if (command == NULL) {
         snprintf(out, capacity, "uqff [OPTION…] COMMAND [ARGUMENT…]");
         return;
     }
-    size_t used = (size_t)snprintf(out, capacity, "uqff %s [OPTION…]", command->name);
+    size_t used = (size_t)snprintf(out, capacity, "uqff %s%s%s [OPTION…]", command->name,
+                                   command->needs == NULL ? "" : " ",
+                                   command->needs == NULL ? "" : command->needs);
     for (const struct positional *p = command->positionals; p->name != NULL; p++) {
         if (used < capacity) {
             used +=
