@@ -118,8 +118,17 @@ static enum uqff_code unknown(const char *what, const char *name, const char *co
         return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
                          "option '--%s': unknown '%.64s'; did you mean '%s'?", what, name, nearest);
     }
-    return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "option '--%s': unknown '%.64s'", what,
-                     name);
+    struct uqff_buffer list = {0};
+    for (size_t i = 0; i < count; i++) {
+        uqff_buffer_printf(&list, "%s%s", i == 0 ? "" : ", ", names[i]);
+    }
+    enum uqff_code code = list.failed
+                              ? uqff_fail_memory(err)
+                              : uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                                          "option '--%s': unknown '%.64s', expected one of: %s",
+                                          what, name, list.size == 0 ? "" : list.data);
+    uqff_buffer_free(&list);
+    return code;
 }
 
 static enum uqff_code choose_types(const struct list *names, struct request *request,

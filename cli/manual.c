@@ -140,11 +140,10 @@ static void render_items(struct renderer *r, const struct example *items) {
     }
 }
 
-/* "uqff pack -q QUANT [OPTION…] MODEL" */
-static void usage_line(char *out, size_t capacity, const struct command *command) {
+const char *manual_usage(char *out, size_t capacity, const struct command *command) {
     if (command == NULL) {
         snprintf(out, capacity, "uqff [OPTION…] COMMAND [ARGUMENT…]");
-        return;
+        return out;
     }
     size_t used = (size_t)snprintf(out, capacity, "uqff %s%s%s [OPTION…]", command->name,
                                    command->needs == NULL ? "" : " ",
@@ -156,6 +155,7 @@ static void usage_line(char *out, size_t capacity, const struct command *command
                                  p->name, p->many ? "…" : "", p->optional ? "]" : "");
         }
     }
+    return out;
 }
 
 static void render_positionals(struct renderer *r, const struct command *command) {
@@ -188,7 +188,7 @@ static void short_program(struct renderer *r) {
 
 void manual_short(struct renderer *r, const struct command *command) {
     char usage[256], line[280];
-    usage_line(usage, sizeof usage, command);
+    manual_usage(usage, sizeof usage, command);
     snprintf(line, sizeof line, "usage: %s", usage);
     uqff_buffer_printf(r->out, "%s\n", line);
     if (command == NULL) {
@@ -241,7 +241,7 @@ static void render_see_also(struct renderer *r, const struct command *command) {
 
 void manual_full(struct renderer *r, const struct command *command) {
     char usage[256], page[64];
-    usage_line(usage, sizeof usage, command);
+    manual_usage(usage, sizeof usage, command);
     if (command == NULL) {
         r->begin(r, "uqff", "pack, read and verify quantized models");
     } else {

@@ -27,6 +27,9 @@ void manual_short(struct renderer *r, const struct command *command);
 /* The whole page. */
 void manual_full(struct renderer *r, const struct command *command);
 
+/* "uqff pack -q QUANT [OPTION…] MODEL"; of the program for NULL. */
+const char *manual_usage(char *out, size_t capacity, const struct command *command);
+
 /* "-o, --output FILE" (a letter that the command uses otherwise is left out). */
 const char *manual_option_head(char *out, size_t capacity, const struct command *command,
                                const struct option *option);

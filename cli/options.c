@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manual.h"
+
 enum uqff_code list_append(struct list *list, struct uqff_arena *arena, const char *item,
                            struct uqff_error *err) {
     /* Room is made whenever the count reaches a power of two. */
@@ -337,8 +339,9 @@ enum uqff_code options_check_positionals(const struct command *command, size_t c
     bool many = false;
     for (const struct positional *p = command->positionals; p->name != NULL; p++) {
         if (!p->optional && wanted >= count) {
-            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "%s: %s is missing",
-                             command->name, p->name);
+            char usage[256];
+            return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "%s: %s is missing; usage: %s",
+                             command->name, p->name, manual_usage(usage, sizeof usage, command));
         }
         wanted++;
         many = many || p->many;
