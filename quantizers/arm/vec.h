@@ -70,6 +70,11 @@ LANE vf vf_div(vf a, vf b) {
     return BOTH_2(vf, vdivq_f32, a, b);
 }
 
+/* a * b + c, for estimates: how often that is rounded depends on the instruction set. */
+LANE vf vf_fma(vf a, vf b, vf c) {
+    return BOTH_3(vf, vfmaq_f32, c, a, b);
+}
+
 LANE vf vf_sqrt(vf v) {
     return BOTH_1(vf, vsqrtq_f32, v);
 }
@@ -117,6 +122,15 @@ LANE vm vf_ge(vf a, vf b) {
 
 LANE vm vf_eq(vf a, vf b) {
     return BOTH_2(vm, vceqq_f32, a, b);
+}
+
+LANE uint32x4_t unequal(float32x4_t a, float32x4_t b) {
+    return vmvnq_u32(vceqq_f32(a, b));
+}
+
+/* Beside a NaN true, as in C. */
+LANE vm vf_ne(vf a, vf b) {
+    return BOTH_2(vm, unequal, a, b);
 }
 
 LANE vm vm_and(vm a, vm b) {

@@ -72,6 +72,10 @@ LANE vf vf_div(vf a, vf b) {
     EACH(vf, a.v[i] / b.v[i]);
 }
 
+LANE vf vf_fma(vf a, vf b, vf c) {
+    EACH(vf, a.v[i] * b.v[i] + c.v[i]);
+}
+
 LANE vf vf_sqrt(vf v) {
     EACH(vf, sqrtf(v.v[i]));
 }
@@ -108,6 +112,10 @@ LANE vm vf_ge(vf a, vf b) {
 
 LANE vm vf_eq(vf a, vf b) {
     EACH(vm, -(a.v[i] == b.v[i]));
+}
+
+LANE vm vf_ne(vf a, vf b) {
+    EACH(vm, -(a.v[i] != b.v[i]));
 }
 
 LANE vm vm_and(vm a, vm b) {

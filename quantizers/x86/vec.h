@@ -56,6 +56,11 @@ LANE vf vf_div(vf a, vf b) {
     return _mm256_div_ps(a, b);
 }
 
+/* a * b + c, for estimates: how often that is rounded depends on the instruction set. */
+LANE vf vf_fma(vf a, vf b, vf c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+
 LANE vf vf_sqrt(vf v) {
     return _mm256_sqrt_ps(v);
 }
@@ -94,6 +99,11 @@ LANE vm vf_ge(vf a, vf b) {
 
 LANE vm vf_eq(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_EQ_OQ);
+}
+
+/* Beside a NaN true, as in C. */
+LANE vm vf_ne(vf a, vf b) {
+    return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ);
 }
 
 LANE vm vm_and(vm a, vm b) {

@@ -57,6 +57,11 @@ LANE vf vf_div(vf a, vf b) {
     return _mm512_div_ps(a, b);
 }
 
+/* a * b + c, for estimates */
+LANE vf vf_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+
 LANE vf vf_sqrt(vf v) {
     return _mm512_sqrt_ps(v);
 }
@@ -93,6 +98,10 @@ LANE vm vf_ge(vf a, vf b) {
 
 LANE vm vf_eq(vf a, vf b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+LANE vm vf_ne(vf a, vf b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ);
 }
 
 LANE vm vm_and(vm a, vm b) {
