@@ -24,7 +24,7 @@ enum { FORMAT_UNSET, FORMAT_UQFF, FORMAT_MISTRALRS, FORMAT_GGUF };
 
 static const struct option options[] = {
     {"quant", 'q', "QUANT[,QUANT…]", OPTION_COMMAS, AT(quants), COMPLETE_QUANT, NULL,
-     "what to make; repeatable"},
+     "what to make, by the names that \"uqff help uqff\" lists; repeatable"},
     {"output", 'o', "OUT", OPTION_TEXT, AT(output), COMPLETE_OUTPUT, "the model's name, here",
      "file NAME.uqff or NAME.gguf, or a directory; DIR/ is made"},
     {"format", 0, "uqff|mistralrs|gguf", OPTION_CHOICE, AT(format), COMPLETE_NONE, "uqff",

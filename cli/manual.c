@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "uqff/pack.h"
+
 static const char *const model_text[] = {
     "A MODEL is a Hugging Face directory, a .safetensors file or index, a .gguf file (the first of "
     "a "
@@ -216,6 +218,24 @@ void manual_short(struct renderer *r, const struct command *command) {
     r->paragraph(r, hint);
 }
 
+/* The names that can be asked for, as the library lists them. */
+static void render_quants(struct renderer *r) {
+    struct uqff_buffer text = {0};
+    size_t count;
+    const char *const *names = uqff_quant_names(&count);
+    uqff_buffer_printf(&text, "The names are");
+    for (size_t i = 0; i < count; i++) {
+        if (strchr(names[i], ':') == NULL) {
+            uqff_buffer_printf(&text, "%s %s", i == 0 ? "" : ",", names[i]);
+        }
+    }
+    uqff_buffer_printf(&text, ". A type may stand behind mistralrs:, as in mistralrs:q4_0.");
+    if (!text.failed) {
+        r->paragraph(r, text.data);
+    }
+    uqff_buffer_free(&text);
+}
+
 static void render_examples(struct renderer *r, const struct example *examples) {
     for (; examples->command != NULL; examples++) {
         char text[512];
@@ -263,6 +283,7 @@ void manual_full(struct renderer *r, const struct command *command) {
             "that such releases are made of: safetensors, GGUF, UQFF as mistral.rs writes it, and "
             "multi-quant UQFF, which holds several quantizations of one model in one file.");
         render_paragraphs(r, model_text);
+        render_quants(r);
         r->section(r, "COMMANDS");
         render_commands(r);
     } else {

@@ -131,6 +131,11 @@ enum uqff_code recipe_check_quants(const struct list *quants, struct uqff_error 
     for (size_t i = 0; i < quants->count; i++) {
         struct uqff_quant quant;
         enum uqff_code code = uqff_quant_parse(quants->items[i], &quant, err);
+        if (code == UQFF_E_UNKNOWN && strchr(err->text, ';') == NULL) {
+            /* Nothing was like it, so that nothing was proposed. */
+            static const char hint[] = "; \"uqff help uqff\" lists them";
+            strncat(err->text, hint, sizeof err->text - strlen(err->text) - 1);
+        }
         if (code != UQFF_OK) {
             return uqff_code_family(code) == UQFF_FAMILY_INPUT ? UQFF_E_UNKNOWN : code;
         }
