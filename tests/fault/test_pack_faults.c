@@ -2,6 +2,7 @@
  * fails, for every n. Each time there is a clean error, and what was there before is all that is
  * there after. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "libuqff/base/os.h"
@@ -9,11 +10,11 @@
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
-static size_t calls, fail_at; /* of the kind at hand */
+static atomic_size_t calls; /* of the kind at hand */
+static size_t fail_at;
 
 static bool fails_now(void) {
-    calls++;
-    return calls == fail_at;
+    return atomic_fetch_add(&calls, 1) + 1 == fail_at;
 }
 
 static ssize_t faulty_read(int fd, void *out, size_t n, off_t offset) {
@@ -126,7 +127,7 @@ static void prepare_nothing(const char *directory) {
     (void)directory;
 }
 
-static enum uqff_code pack_as(enum uqff_pack_format format, const char *output,
+static enum uqff_code pack_as(enum uqff_pack_format format, const char *output, unsigned threads,
                               struct uqff_error *err) {
     struct uqff_model *model = NULL;
     struct uqff_model_options open = {0};
@@ -137,7 +138,7 @@ static enum uqff_code pack_as(enum uqff_pack_format format, const char *output,
     struct uqff_pack_options options = pack_options(output, two, COUNT(two));
     options.format = format;
     options.sidecars = true;
-    options.threads = 1;
+    options.threads = threads;
     /* Several slabs and several shards, so that faults fall between them too. */
     options.memory = 8192;
     options.max_shard = 48 << 10;
@@ -150,13 +151,20 @@ static enum uqff_code pack_as(enum uqff_pack_format format, const char *output,
 static enum uqff_code run_multi(const char *directory, struct uqff_error *err) {
     char path[600];
     snprintf(path, sizeof path, "%s/m.uqff", directory);
-    return pack_as(UQFF_PACK_UQFF, path, err);
+    return pack_as(UQFF_PACK_UQFF, path, 1, err);
+}
+
+/* Whoever meets the fault, the others end as well. */
+static enum uqff_code run_threads(const char *directory, struct uqff_error *err) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/m.uqff", directory);
+    return pack_as(UQFF_PACK_UQFF, path, 3, err);
 }
 
 static enum uqff_code run_plain(const char *directory, struct uqff_error *err) {
     char path[600];
     snprintf(path, sizeof path, "%s/out", directory);
-    return pack_as(UQFF_PACK_MISTRALRS, path, err);
+    return pack_as(UQFF_PACK_MISTRALRS, path, 1, err);
 }
 
 static enum uqff_code pack_gguf(const char *model_path, struct uqff_pack_options *options,
@@ -259,6 +267,7 @@ static const struct operation operations[] = {
     {"edit", true, prepare_multi, run_edit},
     {"pack as GGUF", false, prepare_nothing, run_gguf},
     {"pack from GGUF", false, prepare_gguf, run_regguf},
+    {"pack with threads", false, prepare_nothing, run_threads},
 };
 
 /* ---- every n --------------------------------------------------------------------------------- */
@@ -358,6 +367,7 @@ int main(void) {
         cmocka_unit_test_prestate(test_faults, (void *)&operations[3]),
         cmocka_unit_test_prestate(test_faults, (void *)&operations[4]),
         cmocka_unit_test_prestate(test_faults, (void *)&operations[5]),
+        cmocka_unit_test_prestate(test_faults, (void *)&operations[6]),
     };
     return cmocka_run_group_tests(tests, make_model, NULL);
 }

@@ -121,7 +121,7 @@ static void test_threads_and_memory(void **state) {
     static const struct {
         unsigned threads;
         uint64_t memory;
-    } cases[] = {{1, 0}, {2, 24 << 10}, {7, 1 << 20}};
+    } cases[] = {{1, 0}, {2, 24 << 10}, {7, 1 << 20}, {3, 8 << 10}, {16, 0}};
     char first[512];
     snprintf(first, sizeof first, "%s", scratch_file("same.uqff"));
     for (size_t i = 0; i < COUNT(cases); i++) {
