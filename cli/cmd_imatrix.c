@@ -95,7 +95,9 @@ static enum uqff_code check_values(const struct cli *cli, const struct values *v
     const bool model = cli->arguments.count > 0;
     const char *problem = NULL;
     if (model && values->text == NULL) {
-        problem = "imatrix: --text FILE is missing: what to run the model on";
+        problem = values->show ? "imatrix: --text FILE is missing: what to run the model on; of a "
+                                 "matrix that is there, --merge FILE --show prints statistics"
+                               : "imatrix: --text FILE is missing: what to run the model on";
     } else if (!model && values->text != NULL) {
         problem = "imatrix: the model to run on the text is missing";
     } else if (!model && values->merge.count == 0) {
