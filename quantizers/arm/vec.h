@@ -241,6 +241,11 @@ LANE vf vi_to_float(vi v) {
     return BOTH_1(vf, vcvtq_f32_s32, v);
 }
 
+/* The nearest integer, ties to even; far from v if there is none. */
+LANE vi vf_to_int(vf v) {
+    return BOTH_1(vi, vcvtnq_s32_f32, v);
+}
+
 /* table[i & 7], the table being the lanes of a register: the four bytes of lane i are bytes 4i ..
  * 4i+3 of the two. */
 LANE vf vf_lookup(vf table, vi i) {
@@ -295,6 +300,18 @@ LANE vb vb_of_low_bytes(const vi q[4]) {
     vi byte = vi_set(0xff);
     vi codes[4] = {vi_and(q[0], byte), vi_and(q[1], byte), vi_and(q[2], byte), vi_and(q[3], byte)};
     return vb_of_codes(codes);
+}
+
+LANE uint8x16_t saturate_16(vi a, vi b) {
+    int16x8_t low = vcombine_s16(vqmovn_s32(a.val[0]), vqmovn_s32(a.val[1]));
+    int16x8_t high = vcombine_s16(vqmovn_s32(b.val[0]), vqmovn_s32(b.val[1]));
+    return vcombine_u8(vqmovun_s16(low), vqmovun_s16(high));
+}
+
+/* 64 lanes as bytes in order; what is less than 0 or more than 255 becomes that. */
+LANE void vb_saturate(const vi q[8], vb out[2]) {
+    out[0] = (vb){{saturate_16(q[0], q[1]), saturate_16(q[2], q[3])}};
+    out[1] = (vb){{saturate_16(q[4], q[5]), saturate_16(q[6], q[7])}};
 }
 
 /* The largest lane; no lane is NaN. */

@@ -7,16 +7,27 @@
 #include "lanes/round.h"
 #include "ref/number.h"
 
+LANE void load_columns(vf *out, const float *x, size_t stride, int count) {
+    const float *rows[VF_LANES];
+    UNROLL(VF_LANES)
+    for (int g = 0; g < VF_LANES; g++) {
+        rows[g] = x + stride * (size_t)(g < count ? g : 0);
+    }
+    vf_load_columns(out, rows);
+}
+
 /* Element i of a group a lane, n of each, which begin `stride` floats apart; of fewer groups than
  * lanes, the first one again. n is rounded up to a multiple of the lanes: in memory that is there,
  * and in `out`. */
 LANE void load_groups(vf *out, const float *x, size_t stride, int count, int n) {
-    for (int i = 0; i < n; i += VF_LANES) {
-        const float *rows[VF_LANES];
-        for (int g = 0; g < VF_LANES; g++) {
-            rows[g] = x + stride * (size_t)(g < count ? g : 0) + i;
+    if (count >= VF_LANES) { /* addresses are one register and constants */
+        for (int i = 0; i < n; i += VF_LANES) {
+            load_columns(out + i, x + i, stride, VF_LANES);
         }
-        vf_load_columns(out + i, rows);
+        return;
+    }
+    for (int i = 0; i < n; i += VF_LANES) {
+        load_columns(out + i, x + i, stride, count);
     }
 }
 

@@ -4,9 +4,9 @@
  *
  * As many super-blocks as there are lanes go through together:
  *   search    groups as lanes: QKX gives each group a scale and a minimum
- *   steps     d and dmin of each super-block, and small codes for scales and minima; with
- * importance super-blocks are lanes here finish    the second rounding, values as lanes, and
- * packing
+ *   steps     d and dmin of each super-block, and small codes for scales and minima;
+ *             with importance, super-blocks are the lanes
+ *   finish    the second rounding, values as lanes, and packing
  */
 #ifndef UQFF_LANES_QUANTIZE_MINIMUM_H
 #define UQFF_LANES_QUANTIZE_MINIMUM_H
@@ -51,27 +51,31 @@ struct minimum_block {
 
 /* ---- search ---------------------------------------------------------------------------------- */
 
-/* A vector of groups, of which `count` are there. sigma2 counts with importance only. */
-LANE void minimum_load(struct qkx_lanes *q, const struct minimum_type *t, const float *x,
-                       const float *importance, vf sigma2, int count) {
-    int n = t->group;
-    load_groups(q->x, x, (size_t)n, count, n);
-    if (importance) {
-        load_groups(q->w, importance, (size_t)n, count, n);
-        for (int i = 0; i < n; i++) {
-            q->w[i] = weigh(q->x[i], q->w[i], sigma2);
-        }
-        return;
+/* Weights from importance. */
+LANE void minimum_weigh(struct qkx_lanes *q, const float *importance, size_t stride, int count,
+                        int n, vf sigma2) {
+    load_groups(q->w, importance, stride, count, n);
+    for (int i = 0; i < n; i++) {
+        q->w[i] = weigh(q->x[i], q->w[i], sigma2);
     }
-    vf average = vf_set(0.0f);
+}
+
+/* Weights without importance, for two vectors side by side: |x|, with groups of 32 above the root
+ * of the mean square. */
+LANE void minimum_weigh_plain(struct qkx_lanes *a, struct qkx_lanes *b, int n) {
+    vf s = vf_set(0.0f);
+    vf t = s;
     if (n == 32) {
         for (int i = 0; i < n; i++) {
-            average = vf_add(average, vf_mul(q->x[i], q->x[i]));
+            s = vf_add(s, vf_mul(a->x[i], a->x[i]));
+            t = vf_add(t, vf_mul(b->x[i], b->x[i]));
         }
-        average = vf_sqrt(vf_div(average, vf_set(32.0f)));
+        s = vf_sqrt(vf_div(s, vf_set(32.0f)));
+        t = vf_sqrt(vf_div(t, vf_set(32.0f)));
     }
     for (int i = 0; i < n; i++) {
-        q->w[i] = vf_add(average, vf_abs(q->x[i]));
+        a->w[i] = vf_add(s, vf_abs(a->x[i]));
+        b->w[i] = vf_add(t, vf_abs(b->x[i]));
     }
 }
 
@@ -96,17 +100,24 @@ LANE void minimum_search(const struct minimum_type *t, const float *x, const flo
         squares = vf_mul(vf_set(t->sigma_factor), squares);
         vf_store(sigma2, vf_div(squares, vf_set((float)SUPER_BLOCK)));
     }
+    int n = t->group;
     int groups = blocks * t->groups;
     for (int first = 0; first < groups; first += QKX_VECTORS * VF_LANES) {
         int count = 0;
         for (int g = first; count < QKX_VECTORS && g < groups; g += VF_LANES, count++) {
             int here = groups - g < VF_LANES ? groups - g : VF_LANES;
-            minimum_load(&q[count], t, x + g * t->group,
-                         importance ? importance + g * t->group : NULL,
-                         minimum_spread(t, sigma2, g), here);
+            load_groups(q[count].x, x + g * n, (size_t)n, here, n);
+            if (importance) {
+                minimum_weigh(&q[count], importance + g * n, (size_t)n, here, n,
+                              minimum_spread(t, sigma2, g));
+            }
         }
-        fetch_for_later(x + first * t->group, QKX_VECTORS * VF_LANES * t->group);
-        qkx_search(q, count, t->group, importance ? &t->weighted : &t->plain);
+        for (int k = 0; !importance && k < count; k += 2) {
+            minimum_weigh_plain(&q[k], &q[k + (k + 1 < count)], n);
+        }
+        uintptr_t end = (uintptr_t)(first + count * VF_LANES) * (uintptr_t)n;
+        qkx_search(q, count, n, importance ? &t->weighted : &t->plain,
+                   (uintptr_t)x + end * sizeof *x);
         for (int k = 0; k < count; k++) {
             int g = first + k * VF_LANES;
             vf_store(out->scale + g, q[k].scale);
@@ -207,18 +218,22 @@ LANE vi minimum_codes_of(const struct minimum_block *b, int g, const float *x, f
         v = vf_mul(vf_set(b->iscale[g]), vf_sub(v, vf_set(b->base[g])));
         return vf_nearest_int(v, 0.0f, nmax);
     }
-    return vf_nearest_quotient(vf_add(v, vf_set(b->offset[g])), vf_set(b->step[g]),
-                               vf_set(b->inverse[g]), 0.0f, nmax);
+    return vf_round_quotient(vf_add(v, vf_set(b->offset[g])), vf_set(b->step[g]),
+                             vf_set(b->inverse[g]), 0.0f, nmax);
 }
 
-/* Codes of the 32 values from 32k on. */
-LANE vb minimum_codes(const struct minimum_type *t, const struct minimum_block *b, int k) {
-    vi q[32 / VF_LANES];
-    for (int i = 0; i < 32; i += VF_LANES) {
-        int at = 32 * k + i;
-        q[i / VF_LANES] = minimum_codes_of(b, at / t->group, b->x + at, (float)t->plain.nmax);
+/* Codes of the 64 values from 64k on. */
+LANE void minimum_codes(const struct minimum_type *t, const struct minimum_block *b, int k,
+                        vb codes[2]) {
+    vi q[64 / VF_LANES];
+    UNROLL(64 / VF_LANES)
+    for (int i = 0; i < 64 / VF_LANES; i++) {
+        int at = 64 * k + VF_LANES * i;
+        q[i] = minimum_codes_of(b, at / t->group, b->x + at, (float)t->plain.nmax);
     }
-    return vb_of_codes(q);
+    vb_saturate(q, codes);
+    codes[0] = vb_min(codes[0], vb_set(t->plain.nmax));
+    codes[1] = vb_min(codes[1], vb_set(t->plain.nmax));
 }
 
 /* Super-block k of a chunk. */
@@ -271,12 +286,12 @@ LANE void finish_q2_k(const struct minimum_type *t, const struct minimum_block *
         y[g] = (unsigned char)(b->s[g] | b->m[g] << 4);
     }
     for (int h = 0; h < 2; h++) {
-        vb q0 = minimum_codes(t, b, 4 * h);
-        vb q1 = minimum_codes(t, b, 4 * h + 1);
-        vb q2 = minimum_codes(t, b, 4 * h + 2);
-        vb q3 = minimum_codes(t, b, 4 * h + 3);
-        vb_store(y + 16 + 32 * h,
-                 vb_or(vb_or(q0, vb_left(q1, 2)), vb_or(vb_left(q2, 4), vb_left(q3, 6))));
+        vb low[2], high[2];
+        minimum_codes(t, b, 2 * h, low);
+        minimum_codes(t, b, 2 * h + 1, high);
+        low[0] = vb_or(low[0], vb_left(low[1], 2));
+        high[0] = vb_or(high[0], vb_left(high[1], 2));
+        vb_store(y + 16 + 32 * h, vb_or(low[0], vb_left(high[0], 4)));
     }
 }
 
@@ -294,9 +309,9 @@ LANE void finish_q4_k(const struct minimum_type *t, const struct minimum_block *
                       unsigned char *y) {
     pack_scales_6(y + 4, b->s, b->m);
     for (int k = 0; k < 4; k++) {
-        vb low = minimum_codes(t, b, 2 * k);
-        vb high = minimum_codes(t, b, 2 * k + 1);
-        vb_store(y + 16 + 32 * k, vb_or(low, vb_left(high, 4)));
+        vb q[2];
+        minimum_codes(t, b, k, q);
+        vb_store(y + 16 + 32 * k, vb_or(q[0], vb_left(q[1], 4)));
     }
 }
 
@@ -315,11 +330,11 @@ LANE void finish_q5_k(const struct minimum_type *t, const struct minimum_block *
     pack_scales_6(y + 4, b->s, b->m);
     vb fifth = vb_set(0);
     for (int k = 0; k < 4; k++) {
-        vb low = minimum_codes(t, b, 2 * k);
-        vb high = minimum_codes(t, b, 2 * k + 1);
-        vb_store(y + 48 + 32 * k, vb_or(vb_and(low, nibble), vb_left(vb_and(high, nibble), 4)));
-        fifth = vb_or(fifth, vb_left(vb_and(vb_right(low, 4), bit), 2 * k));
-        fifth = vb_or(fifth, vb_left(vb_and(vb_right(high, 4), bit), 2 * k + 1));
+        vb q[2];
+        minimum_codes(t, b, k, q);
+        vb_store(y + 48 + 32 * k, vb_or(vb_and(q[0], nibble), vb_left(vb_and(q[1], nibble), 4)));
+        fifth = vb_or(fifth, vb_left(vb_and(vb_right(q[0], 4), bit), 2 * k));
+        fifth = vb_or(fifth, vb_left(vb_and(vb_right(q[1], 4), bit), 2 * k + 1));
     }
     vb_store(y + 16, fifth);
 }

@@ -109,7 +109,8 @@ LANE void weighted_minimum(const struct uqff_qkx *how, bool five_bits, const flo
             size_t at = i + VF_LANES * WEIGHTED_LENGTH * (size_t)v;
             weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - VF_LANES * v, sigma2);
         }
-        qkx_search(q, vectors, WEIGHTED_LENGTH, how);
+        size_t end = i + VF_LANES * WEIGHTED_LENGTH * (size_t)vectors;
+        qkx_search(q, vectors, WEIGHTED_LENGTH, how, (uintptr_t)x + end * sizeof *x);
         for (int v = 0; v < vectors; v++) {
             vf_store(scale + VF_LANES * v, q[v].scale);
             vf_store(min + VF_LANES * v, q[v].min);

@@ -47,4 +47,16 @@ LANE vi vf_nearest_quotient(vf x, vf step, vf inverse, float lo, float hi) {
     return vi_sub(vf_bits(shifted), vi_set(0x4b400000));
 }
 
+/* The same for codes that are limited by their packing: within the limits it is nearest_int(x /
+ * step), and beyond a limit it is beyond it as well. */
+LANE vi vf_round_quotient(vf x, vf step, vf inverse, float lo, float hi) {
+    vf v = vf_mul(x, inverse);
+    vi code = vf_to_int(v);
+    vf off = vf_abs(vf_sub(v, vi_to_float(code)));
+    if (!vm_all(vf_lt(off, vf_set(0.4999f)))) {
+        return vf_nearest_int(vf_div(x, step), lo, hi);
+    }
+    return code;
+}
+
 #endif

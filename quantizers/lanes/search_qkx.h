@@ -88,8 +88,8 @@ LANE void qkx_regress(struct qkx_lanes *q, const struct qkx_sums *s) {
     q->regular = vf_gt(determinant, zero);
 }
 
-LANE vf qkx_weigh_error(const struct qkx_lanes *q, int i, vf scale, vf min, bool absolute) {
-    vf e = vf_sub(vf_add(vf_mul(scale, q->l[i]), min), q->x[i]);
+LANE vf qkx_weigh_error(const struct qkx_lanes *q, int i, vf l, vf scale, vf min, bool absolute) {
+    vf e = vf_sub(vf_add(vf_mul(scale, l), min), q->x[i]);
     return vf_mul(q->w[i], absolute ? vf_abs(e) : vf_mul(e, e));
 }
 
@@ -103,8 +103,8 @@ LANE void qkx_errors(const struct qkx_lanes *a, const struct qkx_lanes *b, int n
     vf t = s;
     UNROLL(4)
     for (int i = 0; i < n; i++) {
-        s = vf_add(s, qkx_weigh_error(a, i, scale_a, min_a, absolute));
-        t = vf_add(t, qkx_weigh_error(b, i, scale_b, min_b, absolute));
+        s = vf_add(s, qkx_weigh_error(a, i, a->l[i], scale_a, min_a, absolute));
+        t = vf_add(t, qkx_weigh_error(b, i, b->l[i], scale_b, min_b, absolute));
     }
     *ea = s;
     *eb = t;
@@ -174,47 +174,94 @@ LANE void qkx_judge(struct qkx_lanes *a, struct qkx_lanes *b, int n, bool absolu
     qkx_keep_better(b, error_b);
 }
 
-/* The first trial, with plain scale and minimum. */
-LANE void qkx_start(struct qkx_lanes *q, int n, const struct uqff_qkx *how) {
-    vf zero = vf_set(0.0f);
-    float nmax = (float)how->nmax;
-    vf low = q->x[0], high = low, sum_w = zero, sum_x = zero;
-    UNROLL(4)
-    for (int i = 0; i < n; i++) {
-        vf x = q->x[i];
-        low = vf_min(x, low);
-        high = vf_max(x, high);
-        sum_w = vf_add(sum_w, q->w[i]);
-        sum_x = vf_add(sum_x, vf_mul(q->w[i], x));
-    }
-    q->low = low;
-    q->high = high;
-    q->sum_w = sum_w;
-    q->sum_x = sum_x;
-    vf min = vf_min(zero, low);
-    vf iscale = vf_div(vf_set(nmax), vf_sub(q->high, min));
-    vf scale = vf_div(vf_set(1.0f), iscale);
+/* What a loop over all elements tells of a vector of groups. */
+struct qkx_totals {
+    vf low, high, w, x;
+};
+
+LANE void qkx_add_up(const struct qkx_lanes *q, int i, struct qkx_totals *t) {
+    vf x = q->x[i];
+    vf w = q->w[i];
+    t->low = vf_min(x, t->low);
+    t->high = vf_max(x, t->high);
+    t->w = vf_add(t->w, w);
+    t->x = vf_add(t->x, vf_mul(w, x));
+}
+
+/* Plain scale and minimum. */
+LANE void qkx_begin(struct qkx_lanes *q, const struct qkx_totals *t, float nmax) {
+    vf min = vf_min(vf_set(0.0f), t->low);
+    vf iscale = vf_div(vf_set(nmax), vf_sub(t->high, min));
+    q->low = t->low;
+    q->high = t->high;
+    q->sum_w = t->w;
+    q->sum_x = t->x;
     q->min = q->base = min;
-    q->iscale = iscale;
-    q->scale = scale;
-    vf best = zero;
+    q->iscale = q->trial_iscale = iscale;
+    q->scale = vf_div(vf_set(1.0f), iscale);
+}
+
+LANE vf qkx_first_error(const struct qkx_lanes *q, int i, const struct uqff_qkx *how,
+                        enum qkx_limits limits) {
+    vf l = qkx_code(q, i, q->min, q->iscale, (float)how->nmax, limits);
+    return qkx_weigh_error(q, i, l, q->scale, q->min, how->absolute);
+}
+
+LANE void qkx_first_errors(struct qkx_lanes *a, struct qkx_lanes *b, int n,
+                           const struct uqff_qkx *how, enum qkx_limits limits) {
+    vf s = vf_set(0.0f);
+    vf t = s;
     UNROLL(4)
     for (int i = 0; i < n; i++) {
-        q->l[i] = qkx_code(q, i, min, iscale, nmax, QKX_BOTH);
-        best = vf_add(best, qkx_weigh_error(q, i, scale, min, how->absolute));
+        s = vf_add(s, qkx_first_error(a, i, how, limits));
+        t = vf_add(t, qkx_first_error(b, i, how, limits));
     }
     /* A flat group is done: nothing is below minus infinity. */
-    q->best = vf_select(vf_eq(q->high, min), vf_set(-INFINITY), best);
+    a->best = vf_select(vf_eq(a->high, a->min), vf_set(-INFINITY), s);
+    b->best = vf_select(vf_eq(b->high, b->min), vf_set(-INFINITY), t);
+}
+
+/* The first trial, with plain scale and minimum: it maps all elements to 0 .. nmax but for what is
+ * lost by rounding, so that limits bind only where a scale is infinite or no number. */
+LANE void qkx_start(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct uqff_qkx *how) {
+    vf zero = vf_set(0.0f);
+    struct qkx_totals s = {a->x[0], a->x[0], zero, zero};
+    struct qkx_totals t = {b->x[0], b->x[0], zero, zero};
+    UNROLL(4)
+    for (int i = 0; i < n; i++) {
+        qkx_add_up(a, i, &s);
+        qkx_add_up(b, i, &t);
+    }
+    qkx_begin(a, &s, (float)how->nmax);
+    qkx_begin(b, &t, (float)how->nmax);
+    if (qkx_is_plain(a->iscale) && qkx_is_plain(b->iscale)) {
+        qkx_first_errors(a, b, n, how, QKX_NONE);
+    } else {
+        qkx_first_errors(a, b, n, how, QKX_BOTH);
+    }
+}
+
+/* Brings part s of `parts` of the values that will be searched next into the second cache. A search
+ * takes so long that the processor has stopped fetching ahead, and all at once would be more than
+ * it can have under way: it would wait. Beyond the end of a row it does nothing. */
+LANE void qkx_fetch(uintptr_t next, int values, int s, int parts) {
+    int lines = values / 16;
+    for (int i = lines * s / parts; i < lines * (s + 1) / parts; i++) {
+        __builtin_prefetch((const void *)(next + 64 * (uintptr_t)i), 0, 2);
+    }
 }
 
 /* Searches in `count` vectors. Leaves scale and min of each group, and in iscale and base what its
- * codes are made from: nearest(iscale * (x - base), 0, nmax). */
-LANE void qkx_search(struct qkx_lanes *q, int count, int n, const struct uqff_qkx *how) {
-    for (int k = 0; k < count; k++) {
-        qkx_start(&q[k], n, how);
+ * codes are made from: nearest(iscale * (x - base), 0, nmax). `next` is where the values of the
+ * next search are. */
+LANE void qkx_search(struct qkx_lanes *q, int count, int n, const struct uqff_qkx *how,
+                     uintptr_t next) {
+    for (int k = 0; k < count; k += 2) {
+        qkx_start(&q[k], &q[k + (k + 1 < count)], n, how);
     }
     for (int s = 0; s <= how->nstep; s++) {
         float mapped = how->rmin + how->rdelta * (float)s + (float)how->nmax;
+        qkx_fetch(next, count * VF_LANES * n, s, how->nstep + 1);
         for (int k = 0; k < count; k += 2) {
             qkx_try(&q[k], &q[k + (k + 1 < count)], n, how, mapped);
         }

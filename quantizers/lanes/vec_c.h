@@ -215,6 +215,10 @@ LANE vf vi_to_float(vi v) {
     EACH(vf, (float)v.v[i]);
 }
 
+LANE vi vf_to_int(vf v) {
+    EACH(vi, fabsf(v.v[i]) < 0x1p31f ? (int32_t)rintf(v.v[i]) : INT32_MIN);
+}
+
 LANE vf vf_lookup(vf table, vi index) {
     EACH(vf, table.v[index.v[i] & 7]);
 }
@@ -248,6 +252,13 @@ LANE vb vb_of_codes(const vi q[4]) {
 
 LANE vb vb_of_low_bytes(const vi q[4]) {
     return vb_of_codes(q);
+}
+
+LANE void vb_saturate(const vi q[8], vb out[2]) {
+    for (int i = 0; i < 64; i++) {
+        int32_t code = q[i / 8].v[i % 8];
+        out[i / 32].v[i % 32] = (unsigned char)(code < 0 ? 0 : code > 255 ? 255 : code);
+    }
 }
 
 LANE float vf_largest(vf v) {
@@ -315,6 +326,10 @@ LANE vb vb_or(vb a, vb b) {
 
 LANE vb vb_add(vb a, vb b) {
     EACH_BYTE(a.v[i] + b.v[i]);
+}
+
+LANE vb vb_min(vb a, vb b) {
+    EACH_BYTE(a.v[i] < b.v[i] ? a.v[i] : b.v[i]);
 }
 
 LANE vb vb_left(vb v, int bits) {

@@ -206,6 +206,11 @@ LANE vf vi_to_float(vi v) {
     return _mm256_cvtepi32_ps(v);
 }
 
+/* The nearest integer, ties to even; far from v if there is none. */
+LANE vi vf_to_int(vf v) {
+    return _mm256_cvtps_epi32(v);
+}
+
 /* table[i & 7], the table being the lanes of a register */
 LANE vf vf_lookup(vf table, vi i) {
     return _mm256_permutevar8x32_ps(table, i);
@@ -251,6 +256,12 @@ LANE vb vb_of_low_bytes(const vi q[4]) {
     vi byte = vi_set(0xff);
     vi codes[4] = {vi_and(q[0], byte), vi_and(q[1], byte), vi_and(q[2], byte), vi_and(q[3], byte)};
     return vb_of_codes(codes);
+}
+
+/* 64 lanes as bytes in order; what is less than 0 or more than 255 becomes that. */
+LANE void vb_saturate(const vi q[8], vb out[2]) {
+    out[0] = vb_of_codes(q);
+    out[1] = vb_of_codes(q + 4);
 }
 
 /* The largest lane; no lane is NaN. */

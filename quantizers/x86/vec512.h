@@ -193,6 +193,10 @@ LANE vf vi_to_float(vi v) {
     return _mm512_cvtepi32_ps(v);
 }
 
+LANE vi vf_to_int(vf v) {
+    return _mm512_cvtps_epi32(v);
+}
+
 /* table[i & 15], the table being the lanes of a register */
 LANE vf vf_lookup(vf table, vi i) {
     return _mm512_permutexvar_ps(i, table);
@@ -241,6 +245,16 @@ LANE vb vb_of_low_bytes(const vi q[2]) {
     return vb_of_codes(q);
 }
 
+LANE void vb_saturate(const vi q[4], vb out[2]) {
+    /* Packing goes by quarters of registers: the result has the first four bytes of each q, then
+     * the second ones, and so on. */
+    const vi order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    vi words[2] = {_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3])};
+    vi bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(words[0], words[1]));
+    out[0] = _mm512_castsi512_si256(bytes);
+    out[1] = _mm512_extracti64x4_epi64(bytes, 1);
+}
+
 LANE float vf_largest(vf v) {
     return _mm512_reduce_max_ps(v);
 }
@@ -255,15 +269,16 @@ LANE int vi_largest(vi v) {
 }
 
 /* out[i] has element i of each row, that of rows[g] in lane g. Quarters of rows are put together on
- * loading, which leaves transposing 4 x 4 in each quarter. */
+ * loading, which leaves transposing 4 x 4 in each quarter. To load a quarter everywhere and keep it
+ * where it belongs leaves the port that permutes to the transposing. */
 LANE void vf_load_columns(vf out[16], const float *const rows[16]) {
     for (int h = 0; h < 4; h++) {
         vf r[4];
         for (int k = 0; k < 4; k++) {
             vf v = _mm512_castps128_ps512(_mm_loadu_ps(rows[k] + 4 * h));
-            v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[k + 4] + 4 * h), 1);
-            v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[k + 8] + 4 * h), 2);
-            r[k] = _mm512_insertf32x4(v, _mm_loadu_ps(rows[k + 12] + 4 * h), 3);
+            v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(rows[k + 4] + 4 * h));
+            v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(rows[k + 8] + 4 * h));
+            r[k] = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(rows[k + 12] + 4 * h));
         }
         vf low_01 = _mm512_unpacklo_ps(r[0], r[1]);
         vf high_01 = _mm512_unpackhi_ps(r[0], r[1]);
