@@ -190,25 +190,35 @@ SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
 
 /* ---- Q3_K ------------------------------------------------------------------------------------ */
 
-/* See ref/q3_k.c. */
-LANE void q3_k_pack_scales(unsigned char *y, const uint8_t *s) {
-    for (int k = 0; k < 8; k++) {
-        y[k] = (unsigned char)((s[k] & 0x0f) | (s[k + 8] & 0x0f) << 4);
+/* Super-blocks that are searched together without importance. */
+enum { Q3_BLOCKS = Q3_GROUPS / SYMMETRIC_GROUPS };
+
+/* Scales within -32..31; ref/q3_k.c draws where their bits go. */
+LANE void q3_k_pack_scales(unsigned char *y, const vi s[SYMMETRIC_VECTORS]) {
+    const uint64_t nibble = 0x0f0f0f0f0f0f0f0f;
+    const uint64_t pair = 0x0303030303030303;
+    unsigned char bytes[32]; /* the sixteen, twice */
+    vi biased[32 / VF_LANES];
+    for (int v = 0; v < 32 / VF_LANES; v++) {
+        biased[v] = vi_add(s[v % SYMMETRIC_VECTORS], vi_set(32));
     }
-    for (int k = 0; k < 4; k++) {
-        y[8 + k] = (unsigned char)(s[k] >> 4 | s[k + 4] >> 4 << 2 | s[k + 8] >> 4 << 4 |
-                                   s[k + 12] >> 4 << 6);
-    }
+    vb_store(bytes, vb_of_codes(biased));
+    uint64_t a = uqff_load_le64(bytes);
+    uint64_t b = uqff_load_le64(bytes + 8);
+    uqff_store_le64(y, (a & nibble) | (b & nibble) << 4);
+    /* Bits of S[0..3] and S[8..11] are in place in the lower half, others two to the right in the
+     * upper half. */
+    uint64_t high = (a >> 4 & pair) | (b >> 4 & pair) << 4;
+    uqff_store_le32(y + 8, (uint32_t)(high | high >> 30));
 }
 
-/* Scales as small integers, biased by 32, and as they will be read back. */
-LANE void q3_k_store_scales(struct symmetric_block *b, float d, const uint8_t *s,
+/* Scales as small integers, and as they will be read back, d being so already. */
+LANE void q3_k_store_scales(struct symmetric_block *b, float d, const vi s[SYMMETRIC_VECTORS],
                             unsigned char *y) {
-    store_f16(y + 108, d);
-    d = load_f16(y + 108);
-    for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
-        b->step[g] = d * (float)(s[g] - 32);
-        b->inverse[g] = 1.0f / b->step[g];
+    for (int v = 0; v < SYMMETRIC_VECTORS; v++) {
+        vf step = vf_mul(vf_set(d), vi_to_float(s[v]));
+        vf_store(b->step + VF_LANES * v, step);
+        vf_store(b->inverse + VF_LANES * v, vf_div(vf_set(1.0f), step));
     }
     q3_k_pack_scales(y + 96, s);
 }
@@ -225,50 +235,72 @@ LANE void q3_k_store_codes(const vb q[8], unsigned char *y) {
     vb_store(y + 64, low[1]);
 }
 
-LANE float q3_k_round_scales(const float *scales, uint8_t *s) {
-    float largest = largest_scale(scales);
-    if (largest == 0.0f) {
-        memset(s, 0, SYMMETRIC_GROUPS);
-        return 0.0f;
+/* What there is one of in each super-block. */
+struct q3_k_heads {
+    float iscale[Q3_BLOCKS]; /* of the scales */
+    uint16_t half[Q3_BLOCKS];
+    float d[Q3_BLOCKS]; /* as it will be read back */
+};
+
+/* A long chain of operations, which the compiler makes one of vectors: all loops are as long as the
+ * arrays. */
+LANE void q3_k_find_heads(struct q3_k_heads *h, const float *scales, int blocks) {
+    float largest[Q3_BLOCKS] = {0.0f};
+    for (int k = 0; k < blocks; k++) {
+        largest[k] = largest_scale(scales + SYMMETRIC_GROUPS * k);
     }
-    float iscale = -32.0f / largest;
-    for (int g = 0; g < SYMMETRIC_GROUPS; g += VF_LANES) {
-        int32_t code[VF_LANES];
-        vf v = vf_mul(vf_set(iscale), vf_load(scales + g));
-        vi_store(code, vf_nearest_int(v, -32.0f, 31.0f));
-        for (int k = 0; k < VF_LANES; k++) {
-            s[g + k] = (uint8_t)(code[k] + 32);
-        }
+    for (int k = 0; k < Q3_BLOCKS; k++) {
+        h->iscale[k] = -32.0f / largest[k];
+        h->d[k] = largest[k] == 0.0f ? 0.0f : 1.0f / h->iscale[k];
     }
-    return 1.0f / iscale;
+    for (int k = 0; k < Q3_BLOCKS; k++) {
+        h->half[k] = f16_from_float(h->d[k]);
+        h->d[k] = f16_to_float(h->half[k]);
+    }
 }
 
-/* Up to SYMMETRIC_CHUNK super-blocks. */
-LANE void q3_k_encode(const float *x, int blocks, unsigned char *y) {
-    struct q3_result r;
-    q3_search(&r, x, SYMMETRIC_GROUPS * blocks, 4.0f);
-    for (int k = 0; k < blocks; k++, y += 110) {
-        struct symmetric_block b = {.x = x + SYMMETRIC_LENGTH * k};
-        uint8_t s[SYMMETRIC_GROUPS];
-        vb codes[8];
-        memcpy(b.iscale, r.iscale + SYMMETRIC_GROUPS * k, sizeof b.iscale);
-        float d = q3_k_round_scales(r.scale + SYMMETRIC_GROUPS * k, s);
-        q3_k_store_scales(&b, d, s, y);
-        for (int c = 0; c < 8; c++) {
-            codes[c] = symmetric_codes(&b, c, 4.0f);
-        }
-        for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
-            int slot = r.slot[SYMMETRIC_GROUPS * k + g];
-            if (b.step[g] == 0.0f && slot >= 0) {
-                unsigned char bytes[32];
-                vb_store(bytes, codes[g / 2]);
-                for (int i = 0; i < SYMMETRIC_GROUP; i++) {
-                    float code = r.codes[slot / VF_LANES][i][slot % VF_LANES];
-                    bytes[g % 2 * 16 + i] = (unsigned char)((int)code + 4);
-                }
-                codes[g / 2] = vb_load(bytes);
+/* Groups that are stored with a scale of 0 get the codes of the search. */
+LANE void q3_k_take_swept(const struct q3_search *q, int g, const float *step, vb codes[8]) {
+    for (int k = 0; k < SYMMETRIC_GROUPS; k++) {
+        if (is_zero(step[k]) && q3_is_swept(q, g + k)) {
+            unsigned char bytes[32];
+            vb_store(bytes, codes[k / 2]);
+            for (int i = 0; i < SYMMETRIC_GROUP; i++) {
+                bytes[k % 2 * 16 + i] = (unsigned char)((int)q->codes[g + k][i] + 4);
             }
+            codes[k / 2] = vb_load(bytes);
         }
+    }
+}
+
+/* Up to Q3_BLOCKS super-blocks. */
+LANE void q3_k_encode(const float *x, int blocks, unsigned char *y) {
+    struct q3_search q;
+    struct q3_k_heads h;
+    struct symmetric_block b[Q3_BLOCKS];
+    fetch_after(y, 110 * Q3_BLOCKS);
+    q3_search(&q, x, SYMMETRIC_GROUPS * blocks, 4.0f);
+    q3_k_find_heads(&h, q.scale, blocks);
+    for (int k = 0; k < blocks; k++) {
+        vi s[SYMMETRIC_VECTORS];
+        int g = SYMMETRIC_GROUPS * k;
+        /* Without a largest scale these are infinity times 0, which rounds to -32. */
+        for (int v = 0; v < SYMMETRIC_VECTORS; v++) {
+            vf scale = vf_mul(vf_set(h.iscale[k]), vf_load(q.scale + g + VF_LANES * v));
+            s[v] = vf_nearest_int(scale, -32.0f, 31.0f);
+        }
+        b[k].x = x + SYMMETRIC_LENGTH * k;
+        memcpy(b[k].iscale, q.iscale + g, sizeof b[k].iscale);
+        q3_k_store_scales(&b[k], h.d[k], s, y + 110 * k);
+        uqff_store_le16(y + 110 * k + 108, h.half[k]);
+    }
+    for (int k = 0; k < blocks; k++, y += 110) {
+        vb codes[8];
+        q3_fetch(x, (3 * Q3_BLOCKS + k) * SYMMETRIC_GROUPS / 4, SYMMETRIC_GROUPS / 4);
+        for (int c = 0; c < 8; c++) {
+            codes[c] = symmetric_codes(&b[k], c, 4.0f);
+        }
+        q3_k_take_swept(&q, SYMMETRIC_GROUPS * k, b[k].step, codes);
         q3_k_store_codes(codes, y);
     }
 }
@@ -312,13 +344,18 @@ LANE void q3_k_encode_weighted(const float *x, const float *importance, int bloc
         vi_store(code[g], vf_nearest_int(vf_mul(q->iscale, q->x[g]), -32.0f, 31.0f));
     }
     for (int k = 0; k < blocks; k++, y += 110) {
-        uint8_t s[SYMMETRIC_GROUPS];
+        int32_t column[SYMMETRIC_GROUPS];
+        vi s[SYMMETRIC_VECTORS];
         vb codes[8];
         for (int g = 0; g < SYMMETRIC_GROUPS; g++) {
-            s[g] = (uint8_t)(code[g][k] + 32);
+            column[g] = code[g][k];
+        }
+        for (int v = 0; v < SYMMETRIC_VECTORS; v++) {
+            s[v] = vi_load(column + VF_LANES * v);
         }
         b[k].x = x + SYMMETRIC_LENGTH * k;
-        q3_k_store_scales(&b[k], d[k], s, y);
+        store_f16(y + 108, d[k]);
+        q3_k_store_scales(&b[k], load_f16(y + 108), s, y);
         for (int c = 0; c < 8; c++) {
             codes[c] = symmetric_codes(&b[k], c, 4.0f);
         }
@@ -328,9 +365,10 @@ LANE void q3_k_encode_weighted(const float *x, const float *importance, int bloc
 
 SIMD void LEVEL(quantize_q3_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
+    size_t most = importance ? SYMMETRIC_CHUNK : Q3_BLOCKS;
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / SYMMETRIC_LENGTH;
-        int blocks = left < SYMMETRIC_CHUNK ? (int)left : SYMMETRIC_CHUNK;
+        int blocks = (int)(left < most ? left : most);
         if (importance) {
             q3_k_encode_weighted(x + i, importance + i, blocks, y);
         } else {

@@ -1,9 +1,16 @@
 /*
- * Q3, the search by coordinate descent (ref/search.h), for groups of 16, one a lane. Private to
- * quantizers/.
+ * Q3, the search by coordinate descent (ref/search.h), for groups of 16. Private to quantizers/.
  *
- * A change is a long chain of operations, and the next element has to wait for it; so several
- * vectors are swept in turns. Half of all groups are never swept at all, and kept apart.
+ * First codes and their sums have groups as lanes, as in the other searches. Half of the groups
+ * keep these codes for their signs alone, and an estimate tells most others that do.
+ *
+ * In the rest, the reference goes from element to element, and each change is of consequence for
+ * all that follow. But between two changes every element is compared with the same sums. So a look
+ * at a group has elements as lanes: it finds all whose change would improve the fit as it stands,
+ * and of these the next one in order is the one that the reference changes. How many looks a group
+ * needs is not to be foretold, and each is a long chain of operations; so groups stand in a queue,
+ * several are looked at before the first of them is changed, and nothing in a look or change
+ * branches.
  */
 #ifndef UQFF_LANES_SEARCH_Q3_H
 #define UQFF_LANES_SEARCH_Q3_H
@@ -11,196 +18,230 @@
 #include "lanes/groups.h"
 #include "lanes/search_qx.h"
 
-enum { Q3_GROUP = 16 };
-
-enum { Q3_BATCH = 8 }; /* vectors of groups that are swept in turns */
-
-/* A vector of groups. The caller fills in x. */
-struct q3_lanes {
-    vf x[Q3_GROUP], w[Q3_GROUP], wx[Q3_GROUP];
-    vf l[Q3_GROUP];                  /* codes, signed */
-    vf wxl[Q3_GROUP], wll[Q3_GROUP]; /* what an element adds to the sums */
-    vf sumlx, suml2;
-    vm changed; /* in this sweep */
+enum {
+    Q3_GROUP = 16,
+    Q3_GROUPS = 256, /* that are searched together, a power of two */
+    Q3_SWEEPS = 5,
+    Q3_LOOKS = 8 /* under way at a time, a power of two */
 };
 
-/* The first codes of a vector of groups, and the scale that suits them. */
-struct q3_first {
-    vf largest, iscale, scale;
-    vm none;    /* groups that count as zero */
-    vm settled; /* groups that no sweep changes */
+/* What Q3 finds in up to Q3_GROUPS groups, one after the other. */
+struct q3_search {
+    _Alignas(64) float codes[Q3_GROUPS][Q3_GROUP]; /* signed, of groups that were swept */
+    float scale[Q3_GROUPS];
+    float iscale[Q3_GROUPS]; /* of the first codes, nearest(iscale * x, -nmax, nmax - 1) */
+    float sumlx[Q3_GROUPS], suml2[Q3_GROUPS];
+    unsigned at[Q3_GROUPS];         /* elements passed, in all sweeps */
+    uint64_t swept[Q3_GROUPS / 64]; /* a bit each */
 };
+
+LANE bool q3_is_swept(const struct q3_search *q, int g) {
+    return q->swept[g / 64] >> g % 64 & 1;
+}
 
 LANE vf q3_scale(vf sumlx, vf suml2) {
     vf zero = vf_set(0.0f);
     return vf_select(vf_eq(suml2, zero), zero, vf_div(sumlx, suml2));
 }
 
-LANE struct q3_first q3_start(const vf *x, float nmax) {
-    vf zero = vf_set(0.0f);
-    vf sumlx = zero, suml2 = zero;
-    vf largest = signed_maximum_finite(Q3_GROUP, x, extremes_of(Q3_GROUP, x));
-    vf iscale = vf_div(vf_set(-nmax), largest);
+/* ---- first codes ----------------------------------------------------------------------------- */
+
+/* A vector of groups, their first codes l, and the sums. */
+struct q3_first {
+    vf x[Q3_GROUP], l[Q3_GROUP], wxl[Q3_GROUP];
+    vf largest, iscale, sumlx, suml2;
+};
+
+/* The product is nmax in magnitude at most, but for rounding, so that no lower limit binds. */
+LANE vf q3_first_code(vf x, vf iscale, float nmax) {
+    return vf_round(vf_min(vf_mul(iscale, x), vf_set(nmax - 1.0f)));
+}
+
+LANE void q3_begin(struct q3_first *f, const float *x, float nmax) {
+    load_groups(f->x, x, Q3_GROUP, VF_LANES, Q3_GROUP);
+    f->largest = signed_maximum_finite(Q3_GROUP, f->x, extremes_of(Q3_GROUP, f->x));
+    f->iscale = vf_div(vf_set(-nmax), f->largest);
+    f->sumlx = f->suml2 = vf_set(0.0f);
     for (int i = 0; i < Q3_GROUP; i++) {
-        vf w = vf_mul(x[i], x[i]);
-        vf l = vf_nearest(vf_mul(iscale, x[i]), -nmax, nmax - 1.0f);
-        sumlx = vf_add(sumlx, vf_mul(vf_mul(w, x[i]), l));
-        suml2 = vf_add(suml2, vf_mul(vf_mul(w, l), l));
+        vf w = vf_mul(f->x[i], f->x[i]);
+        f->l[i] = q3_first_code(f->x[i], f->iscale, nmax);
+        f->wxl[i] = vf_mul(vf_mul(w, f->x[i]), f->l[i]);
+        f->sumlx = vf_add(f->sumlx, f->wxl[i]);
+        f->suml2 = vf_add(f->suml2, vf_mul(vf_mul(w, f->l[i]), f->l[i]));
     }
-    struct q3_first f = {.largest = largest};
-    f.none = vf_lt(vf_abs(largest), vf_set(UQFF_GROUP_EPSILON));
-    f.scale = vf_select(f.none, zero, q3_scale(sumlx, suml2));
-    f.iscale = vf_select(f.none, vf_set(NAN), iscale); /* NaN rounds to code 0 */
+}
+
+/* Groups with a negative maximum in which a sweep finds nothing to change; not all of them.
+ *
+ * Without an element, the sums are slx = sumlx - wxl and sl2 = suml2 - wll, and a change of its
+ * code is wanted if |x sl2 / slx - l| is above 1/2. Times slx / sumlx, which is positive, that is
+ *
+ *     |x suml2 / sumlx - l| > 1/2 (1 - wxl / sumlx)
+ *
+ * as both products of w, x, l and l cancel. Rounding, here and there, moves either side by a few
+ * parts in 2^20. Where cubes of x may leave the range of normal numbers, nothing is said. */
+LANE vm q3_keeps(const struct q3_first *f) {
+    vf inverse = vf_div(vf_set(1.0f), f->sumlx);
+    vf factor = vf_neg(vf_mul(f->suml2, inverse));
+    vf half = vf_mul(vf_set(0.5f), inverse);
+    vf size = vf_abs(f->largest);
+    vm keeps = vm_and(vf_gt(size, vf_set(1e-9f)), vf_lt(size, vf_set(1e9f)));
+    for (int i = 0; i < Q3_GROUP; i++) {
+        vf off = vf_abs(vf_fma(f->x[i], factor, f->l[i]));
+        keeps = vm_and(keeps, vf_lt(vf_fma(f->wxl[i], half, off), vf_set(0.499f)));
+    }
+    return keeps;
+}
+
+/* Enters a vector of groups from the g-th on. */
+LANE void q3_enter(struct q3_search *q, const struct q3_first *f, int g) {
+    vf zero = vf_set(0.0f);
+    /* Groups that count as zero: sums of 0 make a scale of 0, and NaN rounds to code 0. */
+    vm none = vf_lt(vf_abs(f->largest), vf_set(UQFF_GROUP_EPSILON));
+    vf_store(q->sumlx + g, vf_select(none, zero, f->sumlx));
+    vf_store(q->suml2 + g, vf_select(none, zero, f->suml2));
+    vf_store(q->iscale + g, vf_select(none, vf_set(NAN), f->iscale));
     /* With a positive maximum the codes have the sign that x has not. Then all w·x·l are negative
      * or 0, and the sum is less than each: no sweep finds one without which it is positive. */
-    f.settled = vm_or(f.none, vf_gt(largest, zero));
-    return f;
+    vm settled = vm_or(none, vf_gt(f->largest, zero));
+    unsigned swept = ~vm_bits(vm_or(settled, q3_keeps(f))) & ((1u << VF_LANES) - 1);
+    q->swept[g / 64] |= (uint64_t)swept << g % 64;
 }
 
-LANE void q3_prepare(struct q3_lanes *q, float nmax) {
-    vf largest = signed_maximum_finite(Q3_GROUP, q->x, extremes_of(Q3_GROUP, q->x));
-    vf iscale = vf_div(vf_set(-nmax), largest);
-    q->sumlx = q->suml2 = vf_set(0.0f);
-    for (int i = 0; i < Q3_GROUP; i++) {
-        vf x = q->x[i];
-        vf w = vf_mul(x, x);
-        vf wx = vf_mul(w, x);
-        vf l = vf_nearest(vf_mul(iscale, x), -nmax, nmax - 1.0f);
-        q->w[i] = w;
-        q->wx[i] = wx;
-        q->l[i] = l;
-        q->wxl[i] = vf_mul(wx, l);
-        q->wll[i] = vf_mul(vf_mul(w, l), l);
-        q->sumlx = vf_add(q->sumlx, q->wxl[i]);
-        q->suml2 = vf_add(q->suml2, q->wll[i]);
-    }
-}
+/* ---- sweeps ---------------------------------------------------------------------------------- */
 
-/* The sums without element i, and the code that suits them. */
-struct q3_change {
-    vf slx, sl2, next;
-    vm wanted;
+/* What a group would be with each of its elements changed. */
+struct q3_look {
+    _Alignas(64) float sumlx[Q3_GROUP + 16], suml2[Q3_GROUP + 16]; /* behind them, without change */
+    float code[Q3_GROUP];                                          /* of the element */
+    uint64_t improving; /* elements whose change improves the fit, a bit each */
 };
 
-LANE struct q3_change q3_look(const struct q3_lanes *q, int i, float nmax) {
-    struct q3_change c;
-    c.slx = vf_sub(q->sumlx, q->wxl[i]);
-    c.sl2 = vf_sub(q->suml2, q->wll[i]);
-    c.next = vf_nearest(vf_div(vf_mul(q->x[i], c.sl2), c.slx), -nmax, nmax - 1.0f);
-    c.wanted = vm_andnot(vf_eq(c.next, q->l[i]), vf_gt(c.slx, vf_set(0.0f)));
-    return c;
-}
-
-/* Makes the change in lanes whose fit it improves. */
-LANE void q3_make(struct q3_lanes *q, int i, struct q3_change c) {
-    vf wxl = vf_mul(q->wx[i], c.next);
-    vf wll = vf_mul(vf_mul(q->w[i], c.next), c.next);
-    vf slx = vf_add(c.slx, wxl);
-    vf sl2 = vf_add(c.sl2, wll);
-    vf after = vf_mul(vf_mul(slx, slx), q->suml2);
-    vf before = vf_mul(vf_mul(q->sumlx, q->sumlx), sl2);
-    vm better = vm_and(vm_and(c.wanted, vf_gt(sl2, vf_set(0.0f))), vf_gt(after, before));
-    q->l[i] = vf_select(better, c.next, q->l[i]);
-    q->wxl[i] = vf_select(better, wxl, q->wxl[i]);
-    q->wll[i] = vf_select(better, wll, q->wll[i]);
-    q->sumlx = vf_select(better, slx, q->sumlx);
-    q->suml2 = vf_select(better, sl2, q->suml2);
-    q->changed = vm_or(q->changed, better);
-}
-
-/* A sweep over a lane that is through changes nothing, so that lanes may be swept as often as the
- * slowest needs. Most elements of a vector want no change: the branch lets the processor go on
- * without waiting for the sums. */
-LANE void q3_sweeps(struct q3_lanes *q, int count, float nmax) {
-    for (int v = 0; v < count; v++) {
-        q3_prepare(&q[v], nmax);
-        q[v].changed = vm_set(true);
+LANE void q3_look(struct q3_look *look, const float *x, const float *codes, float sumlx,
+                  float suml2, float nmax) {
+    const vf zero = vf_set(0.0f);
+    const vf square = vf_set(sumlx * sumlx);
+    uint64_t improving = 0;
+    for (int i = 0; i < Q3_GROUP; i += VF_LANES) {
+        vf v = vf_load(x + i);
+        vf l = vf_load(codes + i);
+        vf w = vf_mul(v, v);
+        vf wx = vf_mul(w, v);
+        vf slx = vf_sub(vf_set(sumlx), vf_mul(wx, l));
+        vf sl2 = vf_sub(vf_set(suml2), vf_mul(vf_mul(w, l), l));
+        vf next = vf_nearest(vf_div(vf_mul(v, sl2), slx), -nmax, nmax - 1.0f);
+        vm wanted = vm_and(vf_ne(next, l), vf_gt(slx, zero));
+        slx = vf_add(slx, vf_mul(wx, next));
+        sl2 = vf_add(sl2, vf_mul(vf_mul(w, next), next));
+        vm better = vf_gt(vf_mul(vf_mul(slx, slx), vf_set(suml2)), vf_mul(square, sl2));
+        better = vm_and(vm_and(wanted, vf_gt(sl2, zero)), better);
+        improving |= (uint64_t)vm_bits(better) << i;
+        vf_store(look->sumlx + i, slx);
+        vf_store(look->suml2 + i, sl2);
+        vf_store(look->code + i, next);
     }
-    for (int sweep = 0; sweep < 5; sweep++) {
-        struct q3_lanes *active[Q3_BATCH + 1];
-        int n = 0;
-        for (int v = 0; v < count; v++) {
-            active[n] = &q[v];
-            n += vm_any(q[v].changed);
-            q[v].changed = vm_set(false);
-        }
-        for (int i = 0; i < Q3_GROUP; i++) {
-            for (int v = 0; v < n; v++) {
-                struct q3_change c = q3_look(active[v], i, nmax);
-                if (vm_any(c.wanted)) {
-                    q3_make(active[v], i, c);
-                }
+    look->improving = improving;
+    look->sumlx[Q3_GROUP] = sumlx;
+    look->suml2[Q3_GROUP] = suml2;
+}
+
+static const float q3_numbers[Q3_GROUP] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+/* Makes the next change in group g. Returns 1, or 0 if there is none any more.
+ *
+ * The sweeps pass the elements in turns. A whole turn without a change has a whole sweep in it, or
+ * the rest of the last one, so that the group is through then as it is in the reference. */
+LANE int q3_change(struct q3_search *q, int g, const struct q3_look *look) {
+    unsigned at = q->at[g];
+    uint64_t turn = (look->improving << Q3_GROUP | look->improving) >> at % Q3_GROUP;
+    at += (unsigned)__builtin_ctzll(turn | 1ull << 63);
+    unsigned some = (look->improving != 0) & (at < Q3_SWEEPS * Q3_GROUP);
+    unsigned i = (at % Q3_GROUP & (0 - some)) | Q3_GROUP * (1 - some);
+    q->at[g] = at + 1;
+    q->sumlx[g] = look->sumlx[i];
+    q->suml2[g] = look->suml2[i];
+    /* All codes are stored, since a place that is known late would hold up loads behind it. */
+    for (int k = 0; k < Q3_GROUP; k += VF_LANES) {
+        vm here = vf_eq(vf_load(q3_numbers + k), vf_set((float)(int)i));
+        vf code = vf_select(here, vf_load(look->code + k), vf_load(q->codes[g] + k));
+        vf_store(q->codes[g] + k, code);
+    }
+    return (int)some;
+}
+
+/* Fetches some of the next Q3_GROUPS groups, from the g-th of them on. Memory gives them much
+ * faster than they are encoded, but not all at once, and so they are asked for all along. Beyond
+ * the end of a row it does nothing. */
+LANE void q3_fetch(const float *x, int g, int count) {
+    const int size = Q3_GROUP * (int)sizeof *x;
+    uintptr_t ahead = (uintptr_t)x + (uintptr_t)(size * (Q3_GROUPS + g));
+    for (int k = 0; k < count; k++) {
+        __builtin_prefetch((const void *)(ahead + (uintptr_t)(size * k)), 0, 2);
+    }
+}
+
+/* Sweeps the groups whose numbers are in a queue, `count` of them so far. Groups that were changed
+ * are appended again; the queue is a ring. Not inline: within a larger function, compilers keep
+ * what looks need in memory. */
+static SIMD __attribute__((noinline)) void
+q3_sweep(struct q3_search *q, const float *x, int queue[Q3_GROUPS], unsigned count, float nmax) {
+    struct q3_look look[Q3_LOOKS];
+    unsigned looked = 0, changed = 0;
+    while (changed < count) {
+        if (looked < count) {
+            int g = queue[looked % Q3_GROUPS];
+            if (looked < Q3_GROUPS / 2) {
+                q3_fetch(x, Q3_GROUPS / 4 + (int)looked, 1);
             }
+            q3_look(&look[looked % Q3_LOOKS], x + Q3_GROUP * g, q->codes[g], q->sumlx[g],
+                    q->suml2[g], nmax);
+            looked++;
+        }
+        if (looked - changed == Q3_LOOKS || looked == count) {
+            int g = queue[changed % Q3_GROUPS];
+            queue[count % Q3_GROUPS] = g;
+            count += (unsigned)q3_change(q, g, &look[changed % Q3_LOOKS]);
+            changed++;
         }
     }
 }
 
-/* ---- many groups ----------------------------------------------------------------------------- */
-
-enum { Q3_GROUPS = 16 * VF_LANES };
-
-/* What Q3 finds in up to Q3_GROUPS groups of 16, one after the other. */
-struct q3_result {
-    float scale[Q3_GROUPS];
-    float iscale[Q3_GROUPS]; /* of the first codes, nearest(iscale * x, -nmax, nmax - 1) */
-    int slot[Q3_GROUPS];     /* where the codes after sweeps are, -1: not swept */
-    float codes[Q3_GROUPS / VF_LANES][16]
-               [VF_LANES]; /* of slot v * VF_LANES + lane: codes[v][i][lane] */
-};
-
-/* Sweeps the groups whose numbers are given, up to Q3_BATCH vectors of them. */
-LANE void q3_sweep_groups(struct q3_result *r, const float *x, const int *group, int count,
-                          int first_slot, float nmax) {
-    struct q3_lanes q[Q3_BATCH];
-    int vectors = (count + VF_LANES - 1) / VF_LANES;
-    for (int v = 0; v < vectors; v++) {
-        const float *rows[VF_LANES];
-        for (int lane = 0; lane < VF_LANES; lane++) {
-            int k = VF_LANES * v + lane;
-            rows[lane] = x + Q3_GROUP * group[k < count ? k : 0];
-        }
-        for (int i = 0; i < Q3_GROUP; i += VF_LANES) {
-            vf_load_columns(q[v].x + i, rows);
-            for (int lane = 0; lane < VF_LANES; lane++) {
-                rows[lane] += VF_LANES;
+/* Queues the groups that are to be swept, with their first codes. Returns how many they are. */
+LANE unsigned q3_queue(struct q3_search *q, const float *x, int queue[Q3_GROUPS], float nmax) {
+    unsigned count = 0;
+    for (int first = 0; first < Q3_GROUPS; first += 64) {
+        for (uint64_t left = q->swept[first / 64]; left != 0; left &= left - 1) {
+            int g = first + __builtin_ctzll(left);
+            vf iscale = vf_set(q->iscale[g]);
+            for (int i = 0; i < Q3_GROUP; i += VF_LANES) {
+                vf v = vf_load(x + Q3_GROUP * g + i);
+                vf_store(q->codes[g] + i, q3_first_code(v, iscale, nmax));
             }
+            q->at[g] = 0;
+            queue[count++] = g;
         }
     }
-    q3_sweeps(q, vectors, nmax);
-    for (int v = 0; v < vectors; v++) {
-        float scale[VF_LANES];
-        vf_store(scale, q3_scale(q[v].sumlx, q[v].suml2));
-        for (int i = 0; i < Q3_GROUP; i++) {
-            vf_store(r->codes[first_slot / VF_LANES + v][i], q[v].l[i]);
-        }
-        for (int lane = 0; lane < VF_LANES && VF_LANES * v + lane < count; lane++) {
-            int g = group[VF_LANES * v + lane];
-            r->scale[g] = scale[lane];
-            r->slot[g] = first_slot + VF_LANES * v + lane;
-        }
-    }
+    return count;
 }
 
-/* groups: a multiple of 16. */
-LANE void q3_search(struct q3_result *r, const float *x, int groups, float nmax) {
-    int group[Q3_GROUPS];
-    int count = 0;
+/* groups: a multiple of 16. Fetches three quarters of the groups that follow; see q3_fetch(). */
+LANE void q3_search(struct q3_search *q, const float *x, int groups, float nmax) {
+    int queue[Q3_GROUPS];
+    struct q3_first f[2];
+    memset(q->swept, 0, sizeof q->swept);
+    /* Each step waits for the one before, and so a vector begins before the last one is entered. */
+    q3_begin(&f[0], x, nmax);
     for (int g = 0; g < groups; g += VF_LANES) {
-        vf v[Q3_GROUP];
-        load_groups(v, x + Q3_GROUP * g, Q3_GROUP, VF_LANES, Q3_GROUP);
-        struct q3_first f = q3_start(v, nmax);
-        vf_store(r->scale + g, f.scale);
-        vf_store(r->iscale + g, f.iscale);
-        unsigned settled = vm_bits(f.settled);
-        for (int lane = 0; lane < VF_LANES; lane++) {
-            r->slot[g + lane] = -1;
-            group[count] = g + lane;
-            count += !(settled >> lane & 1);
+        int next = g + VF_LANES;
+        q3_fetch(x, g / 4, VF_LANES / 4);
+        if (next < groups) {
+            q3_begin(&f[next / VF_LANES % 2], x + Q3_GROUP * next, nmax);
         }
+        q3_enter(q, &f[g / VF_LANES % 2], g);
     }
-    for (int first = 0; first < count; first += VF_LANES * Q3_BATCH) {
-        int here = count - first < VF_LANES * Q3_BATCH ? count - first : VF_LANES * Q3_BATCH;
-        q3_sweep_groups(r, x, group + first, here, first, nmax);
+    q3_sweep(q, x, queue, q3_queue(q, x, queue, nmax), nmax);
+    for (int g = 0; g < groups; g += VF_LANES) {
+        vf_store(q->scale + g, q3_scale(vf_load(q->sumlx + g), vf_load(q->suml2 + g)));
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -290,6 +291,26 @@ static void fill_half_steps(struct random *r, float *x, size_t n) {
     }
 }
 
+/* Groups in which Q3 still finds codes to change when it has swept five times. In some, the cubes
+ * of which its sums are made leave the range of normal numbers; and scales round to 0. */
+static void fill_restless(struct random *r, float *x, size_t n) {
+    static const int8_t groups[4][16] = {
+        {30, -22, -23, -25, -26, -24, -32, -31, 32, 24, -32, -30, 31, 31, -24, -28},
+        {29, 20, -26, 22, -23, -25, -32, -28, -22, -30, -24, -24, 21, 32, -28, -27},
+        {-64, -46, -63, -52, 64, 64, -60, -64, -51, -48, 60, 59, -57, 59, -61, -49},
+        {-99, 115, -111, -92, 96, 92, -123, 92, -107, 119, -83, 119, -119, 86, -89, -111},
+    };
+    int spread = 1 + (int)random_below(r, 60);
+    for (size_t i = 0; i < n; i += 16) {
+        const int8_t *group = groups[random_below(r, 4)];
+        float unit = power_of_two((int)random_below(r, (uint32_t)spread) - 54);
+        bool exact = random_below(r, 2);
+        for (size_t k = 0; k < 16; k++) {
+            x[i + k] = unit * ((float)group[k] + (exact ? 0.0f : 0.25f * random_signed(r)));
+        }
+    }
+}
+
 /* All that the kinds above make, a group each. */
 static void fill_mixed(struct random *r, float *x, size_t n);
 
@@ -309,7 +330,7 @@ static const struct fill {
     {"large", fill_large},         {"any", fill_any},
     {"band", fill_band},           {"requantized", fill_requantized},
     {"rectified", fill_rectified}, {"half steps", fill_half_steps},
-    {"mixed", fill_mixed},
+    {"restless", fill_restless},   {"mixed", fill_mixed},
 };
 
 enum { FILLS = sizeof fills / sizeof fills[0] };
