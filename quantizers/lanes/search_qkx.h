@@ -33,19 +33,46 @@ struct qkx_sums {
     vf l, l2, xl;
 };
 
-/* The limits of codes that may bind in a trial. */
-enum qkx_limits { QKX_NONE, QKX_LOW, QKX_BOTH };
+/* How a trial limits codes: those that no element passes are left out. Instead of limiting before
+ * rounding, a table may do both at a time, where codes are few and elements not far beyond. */
+enum qkx_limits { QKX_NONE = 0, QKX_LOW = 1, QKX_HIGH = 2, QKX_BOTH = 3, QKX_TABLE };
 
-LANE vf qkx_code(const struct qkx_lanes *q, int i, vf min, vf iscale, float nmax,
-                 enum qkx_limits limits) {
-    vf v = vf_mul(iscale, vf_sub(q->x[i], min));
-    v = limits == QKX_NONE ? v : vf_max(v, vf_set(0.0f));
-    return vf_round(limits == QKX_BOTH ? vf_min(v, vf_set(nmax)) : v);
+/* The table is read at what an element is mapped to, rounded, modulo VF_TABLE: its last QKX_BELOW
+ * entries stand for numbers below 0. */
+enum { QKX_BELOW = VF_TABLE / 4, QKX_ABOVE = VF_TABLE - QKX_BELOW };
+
+/* What does not change in a search. */
+struct qkx_how {
+    float nmax;
+    bool absolute, has_table;
+    float table[VF_TABLE > 0 ? VF_TABLE : 1];
+};
+
+LANE struct qkx_how qkx_how(const struct uqff_qkx *how) {
+    struct qkx_how h = {.nmax = (float)how->nmax, .absolute = how->absolute};
+    /* Trials map to no more than nmax + 1. */
+    h.has_table = how->nmax + 1 < QKX_ABOVE;
+    for (int i = 0; i < VF_TABLE; i++) {
+        int code = i < QKX_ABOVE ? i : 0;
+        h.table[i] = (float)(code < how->nmax ? code : how->nmax);
+    }
+    return h;
 }
 
-LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax,
+LANE vf qkx_code(const struct qkx_lanes *q, int i, vf min, vf iscale, const struct qkx_how *h,
+                 enum qkx_limits limits) {
+    vf v = vf_mul(iscale, vf_sub(q->x[i], min));
+    if (limits == QKX_TABLE) {
+        return vf_table(h->table, vf_bits(vf_add(v, vf_set(0x1.8p23f))));
+    }
+    v = limits & QKX_LOW ? vf_max(v, vf_set(0.0f)) : v;
+    v = limits & QKX_HIGH ? vf_min(v, vf_set(h->nmax)) : v;
+    return vf_round(v);
+}
+
+LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, const struct qkx_how *h,
                      enum qkx_limits limits, struct qkx_sums *s) {
-    vf l = qkx_code(q, i, min, iscale, nmax, limits);
+    vf l = qkx_code(q, i, min, iscale, h, limits);
     vf wl = vf_mul(q->w[i], l);
     q->l[i] = l;
     s->l = vf_add(s->l, wl);
@@ -53,7 +80,7 @@ LANE void qkx_gather(struct qkx_lanes *q, int i, vf min, vf iscale, float nmax,
     s->xl = vf_add(s->xl, vf_mul(wl, q->x[i]));
 }
 
-LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float nmax,
+LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct qkx_how *h,
                          enum qkx_limits limits, struct qkx_sums *sa, struct qkx_sums *sb) {
     vf zero = vf_set(0.0f);
     vf min_a = a->min;
@@ -64,8 +91,8 @@ LANE void qkx_gather_all(struct qkx_lanes *a, struct qkx_lanes *b, int n, float 
     struct qkx_sums t = s;
     UNROLL(4)
     for (int i = 0; i < n; i++) {
-        qkx_gather(a, i, min_a, iscale_a, nmax, limits, &s);
-        qkx_gather(b, i, min_b, iscale_b, nmax, limits, &t);
+        qkx_gather(a, i, min_a, iscale_a, h, limits, &s);
+        qkx_gather(b, i, min_b, iscale_b, h, limits, &t);
     }
     *sa = s;
     *sb = t;
@@ -124,10 +151,11 @@ LANE bool qkx_is_plain(vf iscale) {
     return vm_all(vm_and(vf_gt(iscale, vf_set(0.0f)), vf_lt(iscale, vf_set(INFINITY))));
 }
 
-/* Whether no element is mapped to less than -1/2, which rounds to 0. */
-LANE bool qkx_is_above_zero(const struct qkx_lanes *q) {
-    vf least = vf_mul(q->trial_iscale, vf_sub(q->low, q->min));
-    return vm_all(vf_ge(least, vf_set(-0.5f)));
+/* Whether no element of either is mapped to less. */
+LANE bool qkx_all_above(const struct qkx_lanes *a, const struct qkx_lanes *b, float least) {
+    vf of_a = vf_mul(a->trial_iscale, vf_sub(a->low, a->min));
+    vf of_b = vf_mul(b->trial_iscale, vf_sub(b->low, b->min));
+    return vm_all(vm_and(vf_ge(of_a, vf_set(least)), vf_ge(of_b, vf_set(least))));
 }
 
 /* Which limits a trial has use for.
@@ -137,30 +165,40 @@ LANE bool qkx_is_above_zero(const struct qkx_lanes *q) {
  * minimum. All this holds for scales above zero and below infinity. With few codes, the line often
  * passes the minimum by more than half a code: to ask costs more than to limit. */
 LANE enum qkx_limits qkx_limits(const struct qkx_lanes *a, const struct qkx_lanes *b, float mapped,
-                                float nmax) {
-    if (!(mapped < nmax + 0.499f && qkx_is_plain(a->trial_iscale) &&
-          qkx_is_plain(b->trial_iscale))) {
+                                const struct qkx_how *h) {
+    if (!qkx_is_plain(a->trial_iscale) || !qkx_is_plain(b->trial_iscale)) {
         return QKX_BOTH;
     }
-    return nmax > 3.0f && qkx_is_above_zero(a) && qkx_is_above_zero(b) ? QKX_NONE : QKX_LOW;
+    if (h->has_table) {
+        return qkx_all_above(a, b, (float)-QKX_BELOW) ? QKX_TABLE : QKX_BOTH;
+    }
+    /* Just below -1/2 and nmax + 1/2, an element is still rounded to 0 or nmax. */
+    bool low = h->nmax <= 3.0f || !qkx_all_above(a, b, -0.5f);
+    bool high = mapped > h->nmax + 0.499f;
+    return (enum qkx_limits)((low ? QKX_LOW : 0) | (high ? QKX_HIGH : 0));
 }
 
 /* One trial of two vectors of groups. */
-LANE void qkx_try(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct uqff_qkx *how,
+LANE void qkx_try(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct qkx_how *h,
                   float mapped) {
-    float nmax = (float)how->nmax;
     a->trial_iscale = vf_div(vf_set(mapped), vf_sub(a->high, a->min));
     b->trial_iscale = vf_div(vf_set(mapped), vf_sub(b->high, b->min));
     struct qkx_sums sa, sb;
-    switch (qkx_limits(a, b, mapped, nmax)) {
+    switch (qkx_limits(a, b, mapped, h)) {
+    case QKX_TABLE:
+        qkx_gather_all(a, b, n, h, QKX_TABLE, &sa, &sb);
+        break;
     case QKX_NONE:
-        qkx_gather_all(a, b, n, nmax, QKX_NONE, &sa, &sb);
+        qkx_gather_all(a, b, n, h, QKX_NONE, &sa, &sb);
         break;
     case QKX_LOW:
-        qkx_gather_all(a, b, n, nmax, QKX_LOW, &sa, &sb);
+        qkx_gather_all(a, b, n, h, QKX_LOW, &sa, &sb);
+        break;
+    case QKX_HIGH:
+        qkx_gather_all(a, b, n, h, QKX_HIGH, &sa, &sb);
         break;
     default:
-        qkx_gather_all(a, b, n, nmax, QKX_BOTH, &sa, &sb);
+        qkx_gather_all(a, b, n, h, QKX_BOTH, &sa, &sb);
         break;
     }
     qkx_regress(a, &sa);
@@ -201,20 +239,20 @@ LANE void qkx_begin(struct qkx_lanes *q, const struct qkx_totals *t, float nmax)
     q->scale = vf_div(vf_set(1.0f), iscale);
 }
 
-LANE vf qkx_first_error(const struct qkx_lanes *q, int i, const struct uqff_qkx *how,
+LANE vf qkx_first_error(const struct qkx_lanes *q, int i, const struct qkx_how *h,
                         enum qkx_limits limits) {
-    vf l = qkx_code(q, i, q->min, q->iscale, (float)how->nmax, limits);
-    return qkx_weigh_error(q, i, l, q->scale, q->min, how->absolute);
+    vf l = qkx_code(q, i, q->min, q->iscale, h, limits);
+    return qkx_weigh_error(q, i, l, q->scale, q->min, h->absolute);
 }
 
-LANE void qkx_first_errors(struct qkx_lanes *a, struct qkx_lanes *b, int n,
-                           const struct uqff_qkx *how, enum qkx_limits limits) {
+LANE void qkx_first_errors(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct qkx_how *h,
+                           enum qkx_limits limits) {
     vf s = vf_set(0.0f);
     vf t = s;
     UNROLL(4)
     for (int i = 0; i < n; i++) {
-        s = vf_add(s, qkx_first_error(a, i, how, limits));
-        t = vf_add(t, qkx_first_error(b, i, how, limits));
+        s = vf_add(s, qkx_first_error(a, i, h, limits));
+        t = vf_add(t, qkx_first_error(b, i, h, limits));
     }
     /* A flat group is done: nothing is below minus infinity. */
     a->best = vf_select(vf_eq(a->high, a->min), vf_set(-INFINITY), s);
@@ -223,7 +261,7 @@ LANE void qkx_first_errors(struct qkx_lanes *a, struct qkx_lanes *b, int n,
 
 /* The first trial, with plain scale and minimum: it maps all elements to 0 .. nmax but for what is
  * lost by rounding, so that limits bind only where a scale is infinite or no number. */
-LANE void qkx_start(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct uqff_qkx *how) {
+LANE void qkx_start(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struct qkx_how *h) {
     vf zero = vf_set(0.0f);
     struct qkx_totals s = {a->x[0], a->x[0], zero, zero};
     struct qkx_totals t = {b->x[0], b->x[0], zero, zero};
@@ -232,12 +270,12 @@ LANE void qkx_start(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struc
         qkx_add_up(a, i, &s);
         qkx_add_up(b, i, &t);
     }
-    qkx_begin(a, &s, (float)how->nmax);
-    qkx_begin(b, &t, (float)how->nmax);
+    qkx_begin(a, &s, h->nmax);
+    qkx_begin(b, &t, h->nmax);
     if (qkx_is_plain(a->iscale) && qkx_is_plain(b->iscale)) {
-        qkx_first_errors(a, b, n, how, QKX_NONE);
+        qkx_first_errors(a, b, n, h, QKX_NONE);
     } else {
-        qkx_first_errors(a, b, n, how, QKX_BOTH);
+        qkx_first_errors(a, b, n, h, QKX_BOTH);
     }
 }
 
@@ -256,14 +294,15 @@ LANE void qkx_fetch(uintptr_t next, int values, int s, int parts) {
  * next search are. */
 LANE void qkx_search(struct qkx_lanes *q, int count, int n, const struct uqff_qkx *how,
                      uintptr_t next) {
+    struct qkx_how h = qkx_how(how);
     for (int k = 0; k < count; k += 2) {
-        qkx_start(&q[k], &q[k + (k + 1 < count)], n, how);
+        qkx_start(&q[k], &q[k + (k + 1 < count)], n, &h);
     }
     for (int s = 0; s <= how->nstep; s++) {
         float mapped = how->rmin + how->rdelta * (float)s + (float)how->nmax;
         qkx_fetch(next, count * VF_LANES * n, s, how->nstep + 1);
         for (int k = 0; k < count; k += 2) {
-            qkx_try(&q[k], &q[k + (k + 1 < count)], n, how, mapped);
+            qkx_try(&q[k], &q[k + (k + 1 < count)], n, &h, mapped);
         }
         for (int k = 0; k < count; k += 2) {
             qkx_judge(&q[k], &q[k + (k + 1 < count)], n, how->absolute);

@@ -223,6 +223,12 @@ LANE vf vf_lookup(vf table, vi index) {
     EACH(vf, table.v[index.v[i] & 7]);
 }
 
+#define VF_TABLE 8
+
+LANE vf vf_table(const float table[VF_TABLE], vi i) {
+    return vf_lookup(vf_load(table), i);
+}
+
 LANE void vf_store_pairs(float *p, vf a, vf b) {
     for (int i = 0; i < 8; i++) {
         p[2 * i] = a.v[i];

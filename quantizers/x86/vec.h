@@ -216,6 +216,13 @@ LANE vf vf_lookup(vf table, vi i) {
     return _mm256_permutevar8x32_ps(table, i);
 }
 
+/* Tables that cost as little as any other operation: table[i % VF_TABLE]. */
+#define VF_TABLE 8
+
+LANE vf vf_table(const float table[VF_TABLE], vi i) {
+    return vf_lookup(vf_load(table), i);
+}
+
 /* p[2i] = a[i], p[2i + 1] = b[i] */
 LANE void vf_store_pairs(float *p, vf a, vf b) {
     vf low = _mm256_unpacklo_ps(a, b);

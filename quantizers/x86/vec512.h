@@ -216,6 +216,13 @@ LANE vi vi_count(vi v, vm m) {
     return _mm512_mask_add_epi32(v, m, v, vi_set(1));
 }
 
+/* Tables that cost as little as any other operation: table[i % VF_TABLE]. */
+#define VF_TABLE 32
+
+LANE vf vf_table(const float table[VF_TABLE], vi i) {
+    return vf_lookup_32(table, i);
+}
+
 /* Pairs a[i], b[i]: pair i is at p[2 * vf_pair_of(i)]. In each quarter of registers two pairs are
  * put together at a time. */
 LANE void vf_store_pairs(float *p, vf a, vf b) {
