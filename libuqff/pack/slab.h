@@ -139,9 +139,9 @@ enum uqff_code uqff_slab_job_complete(struct slab_job *job, struct uqff_error *e
 
 struct slab_sizes {
     unsigned threads;
-    uint64_t chunk_floats; /* of a thread's float32 scratch */
-    uint64_t capacity;     /* bytes of a slab, a multiple of the alignment of its regions */
-    size_t slabs;          /* at least 2 */
+    uint64_t scratch_floats; /* of a thread, for the rows that it has as float32 */
+    uint64_t capacity;       /* bytes of a slab, a multiple of the alignment of its regions */
+    size_t slabs;            /* at least 2 */
 };
 /* Fails unless the memory holds two slabs of the longest row. */
 enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,

@@ -3,10 +3,10 @@
 #include "pack/slab.h"
 
 enum {
-    ALIGNMENT = 64,          /* of a region in a slab */
-    CHUNK_FLOATS = 131072,   /* rows that one slab takes, unless a row is longer */
-    CHUNK_BYTES = 256 << 10, /* the same, for rows that are only copied */
-    SLABS_PER_THREAD = 4,    /* so many that nobody waits for a place of another speed */
+    ALIGNMENT = 64,         /* of a region in a slab */
+    FULL_SLAB = 512 << 10,  /* unless a row takes more */
+    SCRATCH_FLOATS = 65536, /* unless a row has more */
+    SLABS_PER_THREAD = 4,   /* so many that nobody waits for a place of another speed */
     DEFAULT_MEMORY = 256 << 20,
 };
 
@@ -43,10 +43,6 @@ uint64_t uqff_slab_item_step(const struct slab_item *item, const struct slab_siz
         uint64_t most = (sizes->capacity - padding(item)) / item->row_cost;
         rows = rows < most ? rows : most;
     }
-    if (item->decode && item->columns > 0) {
-        uint64_t most = sizes->chunk_floats / item->columns;
-        rows = rows < most ? rows : most;
-    }
     return rows;
 }
 
@@ -61,28 +57,11 @@ struct needs {
     bool decode;
     uint64_t columns; /* of the longest row that is decoded */
     uint64_t row;     /* bytes of a slab with one row of any item */
-    uint64_t useful;  /* the same with as many rows as shall go into one */
 };
-
-/* Bytes of a slab with as many rows of the item as shall go into one. */
-static uint64_t useful_bytes(const struct slab_item *item) {
-    uint64_t rows = item->rows, bytes = 0;
-    if (item->decode && item->columns > 0) {
-        rows = CHUNK_FLOATS / item->columns;
-    } else if (item->raw_bytes > 0) {
-        rows = CHUNK_BYTES / item->raw_bytes;
-    }
-    rows = rows > 0 ? rows : 1;
-    rows = rows < item->rows ? rows : item->rows;
-    return uqff_mul_u64(item->row_cost, rows, &bytes) &&
-                   uqff_add_u64(bytes, padding(item) + ALIGNMENT - 1, &bytes)
-               ? bytes - bytes % ALIGNMENT
-               : UINT64_MAX - UINT64_MAX % ALIGNMENT;
-}
 
 static enum uqff_code add_needs(const struct slab_item *item, struct needs *needs,
                                 struct uqff_error *err) {
-    uint64_t row = 0, useful = useful_bytes(item);
+    uint64_t row = 0;
     if (!uqff_add_u64(item->row_cost, padding(item), &row) || row > UINT64_MAX / 4 ||
         item->columns > UINT64_MAX / 16) {
         return uqff_fail(err, UQFF_E_OVERFLOW, UQFF_NO_OFFSET, "%s: a row is too large",
@@ -90,7 +69,6 @@ static enum uqff_code add_needs(const struct slab_item *item, struct needs *need
     }
     row = align(row);
     needs->row = row > needs->row ? row : needs->row;
-    needs->useful = useful > needs->useful ? useful : needs->useful;
     if (item->decode) {
         needs->columns = item->columns > needs->columns ? item->columns : needs->columns;
         needs->decode = true;
@@ -102,12 +80,12 @@ static enum uqff_code add_needs(const struct slab_item *item, struct needs *need
 static void share_scratch(const struct needs *needs, uint64_t memory, struct slab_sizes *out) {
     uint64_t floats = memory / 4 / sizeof(float) / out->threads;
     uint64_t left = memory - 2 * needs->row;
-    floats = floats < CHUNK_FLOATS ? floats : CHUNK_FLOATS;
-    out->chunk_floats = floats > needs->columns ? floats : needs->columns;
-    if (out->chunk_floats * sizeof(float) > left) {
-        out->chunk_floats = needs->columns;
+    floats = floats < SCRATCH_FLOATS ? floats : SCRATCH_FLOATS;
+    out->scratch_floats = floats > needs->columns ? floats : needs->columns;
+    if (out->scratch_floats * sizeof(float) > left) {
+        out->scratch_floats = needs->columns;
     }
-    uint64_t threads = left / (out->chunk_floats * sizeof(float));
+    uint64_t threads = left / (out->scratch_floats * sizeof(float));
     if (out->threads > threads) {
         out->threads = threads > 0 ? (unsigned)threads : 1;
     }
@@ -115,9 +93,9 @@ static void share_scratch(const struct needs *needs, uint64_t memory, struct sla
 
 /* The slabs may take the rest. Little memory makes them smaller, down to two of one row. */
 static void share_slabs(const struct needs *needs, uint64_t memory, struct slab_sizes *out) {
-    uint64_t left = memory - out->threads * out->chunk_floats * sizeof(float);
+    uint64_t left = memory - out->threads * out->scratch_floats * sizeof(float);
     uint64_t each = left / out->threads / 2;
-    out->capacity = (each < needs->useful ? each : needs->useful) & ~(uint64_t)(ALIGNMENT - 1);
+    out->capacity = each < FULL_SLAB ? each / ALIGNMENT * ALIGNMENT : FULL_SLAB;
     out->capacity = out->capacity > needs->row ? out->capacity : needs->row;
     uint64_t most = (uint64_t)out->threads * SLABS_PER_THREAD;
     out->slabs = (size_t)(left / out->capacity < most ? left / out->capacity : most);
@@ -139,7 +117,7 @@ static void limit_threads(const struct slab_job *job, struct slab_sizes *out) {
 enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab_options *options,
                                    struct slab_sizes *out, struct uqff_error *err) {
     uint64_t memory = options->memory != 0 ? options->memory : DEFAULT_MEMORY;
-    struct needs needs = {.columns = 1, .row = ALIGNMENT, .useful = ALIGNMENT};
+    struct needs needs = {.columns = 1, .row = ALIGNMENT};
     for (size_t i = 0; i < job->count; i++) {
         enum uqff_code code = add_needs(&job->items[i], &needs, err);
         if (code != UQFF_OK) {
@@ -161,7 +139,7 @@ enum uqff_code uqff_slab_job_sizes(const struct slab_job *job, const struct slab
     share_slabs(&needs, memory, out);
     limit_threads(job, out);
     if (!needs.decode) {
-        out->chunk_floats = 0;
+        out->scratch_floats = 0;
     }
     return UQFF_OK;
 }

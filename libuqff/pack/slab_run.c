@@ -27,7 +27,7 @@ struct run {
     const struct uqff_progress *progress;
     struct slab_sizes sizes;
     unsigned char *bytes; /* of all slabs */
-    float *scratch;       /* chunk_floats a thread */
+    float *scratch;       /* scratch_floats a thread */
     uint64_t total;
     atomic_uint_least64_t done; /* bytes of source read */
 
@@ -92,9 +92,8 @@ static enum uqff_code read_rows(const struct run *run, const struct slab_item *i
 
 /* Counts what is not finite, or will not be as a half, and notes the first, as an element of the
  * item. */
-static void scan(struct slab *slab, const float *x, size_t n) {
+static void scan(struct slab *slab, const float *x, size_t n, uint64_t base) {
     const struct slab_item *item = slab->item;
-    uint64_t base = slab->first * item->columns;
     /* From here on binary16 rounds to infinity. */
     float limit = item->halves ? 65520.0f : INFINITY;
     for (size_t i = item->halves ? 0 : uqff_find_nonfinite(x, n); i < n; i++) {
@@ -157,11 +156,13 @@ static enum uqff_code encode_form(const struct slab_item *item, const struct sla
     return UQFF_OK;
 }
 
-static enum uqff_code encode(struct run *run, struct slab *slab, float *x, struct uqff_error *err) {
+/* Rows of the slab that the scratch holds. */
+static enum uqff_code encode_rows(const struct run *run, struct slab *slab, uint64_t first,
+                                  uint64_t rows, float *x, struct uqff_error *err) {
     const struct slab_item *item = slab->item;
-    size_t n = (size_t)(slab->rows * item->columns);
-    unsigned char *raw = item->raw_bytes != 0 ? slab->bytes : NULL;
-    enum uqff_code code = read_rows(run, item, slab->first, slab->rows, raw, x, err);
+    size_t n = (size_t)(rows * item->columns);
+    unsigned char *raw = item->raw_bytes != 0 ? slab->bytes + first * item->raw_bytes : NULL;
+    enum uqff_code code = read_rows(run, item, slab->first + first, rows, raw, x, err);
     if (code == UQFF_OK && item->decode && raw != NULL) {
         code = uqff_dequantize_row(item->type, raw, x, n, err);
     }
@@ -171,17 +172,33 @@ static enum uqff_code encode(struct run *run, struct slab *slab, float *x, struc
     for (size_t i = 0; i < n && item->shift != 0; i++) {
         x[i] += item->shift;
     }
-    scan(slab, x, n);
+    scan(slab, x, n, (slab->first + first) * item->columns);
     code = check_finite(run, slab, err);
     for (size_t i = 0; i < item->form_count && code == UQFF_OK; i++) {
         const struct slab_form *form = &item->forms[i];
         if (!form->raw) {
-            unsigned char *out = slab->bytes + uqff_slab_region(item, slab->rows, form);
-            code = encode_form(item, form, x, slab->first, slab->rows, out, err);
+            unsigned char *out =
+                slab->bytes + uqff_slab_region(item, slab->rows, form) + first * form->row_bytes;
+            code = encode_form(item, form, x, slab->first + first, rows, out, err);
             if (code != UQFF_OK) {
                 uqff_error_prefix(err, "%s", item->name);
             }
         }
+    }
+    return code;
+}
+
+static enum uqff_code encode(const struct run *run, struct slab *slab, float *x,
+                             struct uqff_error *err) {
+    const struct slab_item *item = slab->item;
+    uint64_t step = slab->rows;
+    if (item->decode && item->columns > 0) {
+        step = run->sizes.scratch_floats / item->columns;
+    }
+    enum uqff_code code = UQFF_OK;
+    for (uint64_t first = 0; first < slab->rows && code == UQFF_OK; first += step) {
+        uint64_t left = slab->rows - first;
+        code = encode_rows(run, slab, first, step < left ? step : left, x, err);
     }
     return code;
 }
@@ -330,7 +347,7 @@ static void encode_next(struct run *run, unsigned thread) {
     uint64_t number = run->newest;
     struct slab *slab = begin(run);
     leave(run);
-    float *x = run->scratch == NULL ? NULL : run->scratch + thread * run->sizes.chunk_floats;
+    float *x = run->scratch == NULL ? NULL : run->scratch + thread * run->sizes.scratch_floats;
     enum uqff_code code = encode(run, slab, x, &err);
     atomic_fetch_add(&run->done, uqff_slab_item_bytes(slab->item) / slab->item->rows * slab->rows);
     /* Progress is promised to come from one thread. */
@@ -423,12 +440,12 @@ static enum uqff_code allocate(struct run *run, struct uqff_error *err) {
     run->streams = uqff_alloc_array(run->stream_count, sizeof *run->streams);
     run->slabs = uqff_alloc_array(sizes->slabs, sizeof *run->slabs);
     run->bytes = uqff_alloc_aligned(sizes->slabs * capacity);
-    if (sizes->chunk_floats > 0) {
+    if (sizes->scratch_floats > 0) {
         run->scratch =
-            uqff_alloc_aligned((size_t)(sizes->threads * sizes->chunk_floats * sizeof(float)));
+            uqff_alloc_aligned((size_t)(sizes->threads * sizes->scratch_floats * sizeof(float)));
     }
     if (run->streams == NULL || run->slabs == NULL || run->bytes == NULL ||
-        (run->scratch == NULL && sizes->chunk_floats > 0)) {
+        (run->scratch == NULL && sizes->scratch_floats > 0)) {
         return uqff_fail_memory(err);
     }
     for (size_t i = 0; i < sizes->slabs; i++) {
