@@ -212,6 +212,11 @@ LANE vi vi_left(vi v, int n) {
     return (vi){{vshlq_s32(v.val[0], by), vshlq_s32(v.val[1], by)}};
 }
 
+/* v >> n, for v that is not negative */
+LANE vi vi_right(vi v, int n) {
+    return vi_left(v, -n);
+}
+
 LANE vi vi_max(vi a, vi b) {
     return BOTH_2(vi, vmaxq_s32, a, b);
 }

@@ -10,40 +10,30 @@
 
 enum { IQ4_CHUNK = 2 * VF_LANES * IQ4_GROUP, IQ4_SUPER = 256 };
 
-/* uqff_iq4_weigh(): the weights of up to IQ4_CHUNK values, in runs with a sigma2 each. */
-LANE void iq4_weigh(const float *x, const float *importance, const float *sigma2, int run, int n,
-                    float *w) {
-    for (int i = 0; i < n; i += VF_LANES) {
-        vf v = vf_load(x + i);
-        vf weight =
-            importance ? weigh(v, vf_load(importance + i), vf_set(sigma2[i / run])) : vf_mul(v, v);
-        vf_store(w + i, weight);
-    }
-}
-
-LANE vf iq4_sigma2(const float *x, size_t stride, int count, int n) {
-    return vf_mul(sums_of_squares(x, stride, count, n), vf_set(2.0f / (float)n));
-}
-
 /* inverse() */
 LANE vf iq4_inverse(vf d) {
     vf r = vf_div(vf_set(1.0f), d);
     return vf_keep(vf_lt(vf_abs(r), vf_set(INFINITY)), r);
 }
 
-SIMD void LEVEL(quantize_iq4_nl)(const float *x, unsigned char *y, size_t n,
-                                 const float *importance) {
+/* Fetches what follows a chunk, and where results will go, which storing them would wait for. x is
+ * wanted `lead` floats earlier. */
+LANE void iq4_fetch(const float *x, const float *importance, const unsigned char *y, size_t bytes,
+                    size_t lead) {
+    fetch_after(x + lead, IQ4_CHUNK * sizeof *x);
+    fetch_after(y, bytes);
+    if (importance) {
+        fetch_after(importance, IQ4_CHUNK * sizeof *importance);
+    }
+}
+
+LANE void iq4_nl_rows(const float *x, unsigned char *y, size_t n, const float *importance) {
     for (size_t i = 0; i < n; i += IQ4_CHUNK) {
         int here = n - i < IQ4_CHUNK ? (int)(n - i) : IQ4_CHUNK;
         int blocks = here / IQ4_GROUP;
-        float w[IQ4_CHUNK], sigma2[2 * VF_LANES], d[2 * VF_LANES], id[2 * VF_LANES];
-        if (importance) {
-            for (int b = 0; b < blocks; b += VF_LANES) {
-                vf_store(sigma2 + b,
-                         iq4_sigma2(x + i + IQ4_GROUP * b, IQ4_GROUP, blocks - b, IQ4_GROUP));
-            }
-        }
-        iq4_weigh(x + i, importance ? importance + i : NULL, sigma2, IQ4_GROUP, here, w);
+        float d[2 * VF_LANES], id[2 * VF_LANES];
+        struct iq4_weights w = {importance ? importance + i : NULL, NULL};
+        iq4_fetch(x + i, w.importance, y, IQ4_CHUNK / IQ4_GROUP * 18, 0);
         iq4_search(x + i, w, blocks, d);
         vf_store(id, iq4_inverse(vf_load(d)));
         vf_store(id + VF_LANES, iq4_inverse(vf_load(d + VF_LANES)));
@@ -54,11 +44,12 @@ SIMD void LEVEL(quantize_iq4_nl)(const float *x, unsigned char *y, size_t n,
     }
 }
 
-/* One super-block whose group scales have been found; as encode() of ref/iq4_xs.c. */
-LANE void iq4_xs_store(const float *x, const float scales[8], unsigned char *y) {
+/* Stores the scales of a super-block; id has inverses of those as they will be read back. As
+ * encode() of ref/iq4_xs.c. */
+LANE void iq4_xs_store_scales(const float scales[8], float id[VF_LANES], unsigned char *y) {
     float d = -signed_maximum(8, scales) / 32.0f;
     vf l = vf_nearest(vf_mul(vf_set(inverse(d)), vf_load_first(scales, 8)), -32.0f, 31.0f);
-    float id[VF_LANES], s[VF_LANES];
+    float s[VF_LANES];
     vf_store(id, iq4_inverse(vf_mul(vf_set(d), l)));
     vf_store(s, l);
     unsigned high = 0;
@@ -66,14 +57,18 @@ LANE void iq4_xs_store(const float *x, const float scales[8], unsigned char *y) 
         unsigned code = (unsigned)((int)s[g] + 32);
         high |= code >> 4 << 2 * g;
         y[4 + g / 2] = (unsigned char)(g % 2 ? y[4 + g / 2] | code << 4 : code & 0x0f);
-        vb_store_nibbles(y + 8 + 16 * g, iq4_codes(x + IQ4_GROUP * g, id[g]));
     }
     store_f16(y, d);
     uqff_store_le16(y + 2, (uint16_t)high);
 }
 
-SIMD void LEVEL(quantize_iq4_xs)(const float *x, unsigned char *y, size_t n,
-                                 const float *importance) {
+/* Super-blocks of a chunk, and what of them lies ahead where their sums of squares are taken. */
+enum {
+    IQ4_SUPER_BLOCKS = IQ4_CHUNK / IQ4_SUPER,
+    IQ4_SQUARES_LEAD = VF_LANES * IQ4_SUPER - IQ4_CHUNK
+};
+
+LANE void iq4_xs_rows(const float *x, unsigned char *y, size_t n, const float *importance) {
     float sigma2[VF_LANES] = {0.0f};
     for (size_t i = 0; i < n; i += IQ4_CHUNK) {
         int here = n - i < IQ4_CHUNK ? (int)(n - i) : IQ4_CHUNK;
@@ -82,14 +77,48 @@ SIMD void LEVEL(quantize_iq4_xs)(const float *x, unsigned char *y, size_t n,
             /* The serial sums of some super-blocks together. */
             size_t left = (n - i) / IQ4_SUPER;
             int count = left < VF_LANES ? (int)left : VF_LANES;
-            vf_store(sigma2, iq4_sigma2(x + i, IQ4_SUPER, count, IQ4_SUPER));
+            vf sum = sums_of_squares(x + i, IQ4_SUPER, count, IQ4_SUPER);
+            vf_store(sigma2, vf_mul(sum, vf_set(2.0f / (float)IQ4_SUPER)));
         }
-        float w[IQ4_CHUNK], d[2 * VF_LANES];
-        iq4_weigh(x + i, importance ? importance + i : NULL, sigma2 + block, IQ4_SUPER, here, w);
+        float of_group[2 * VF_LANES], d[2 * VF_LANES];
+        for (int g = 0; g < 2 * VF_LANES; g++) {
+            of_group[g] = sigma2[block + (size_t)g * IQ4_GROUP / IQ4_SUPER];
+        }
+        struct iq4_weights w = {importance ? importance + i : NULL, of_group};
+        iq4_fetch(x + i, w.importance, y, IQ4_SUPER_BLOCKS * 136,
+                  importance ? IQ4_SQUARES_LEAD : 0);
         iq4_search(x + i, w, here / IQ4_GROUP, d);
-        for (int k = 0; k < here; k += IQ4_SUPER, y += 136) {
-            iq4_xs_store(x + i + k, d + k / IQ4_GROUP, y);
+        /* Scales are long chains of operations: side by side they wait together. */
+        float id[IQ4_SUPER_BLOCKS][VF_LANES];
+        int blocks = here / IQ4_SUPER;
+        for (int k = 0; k < blocks; k++) {
+            iq4_xs_store_scales(d + 8 * k, id[k], y + 136 * k);
         }
+        for (int k = 0; k < blocks; k++, y += 136) {
+            for (int g = 0; g < 8; g++) {
+                const float *group = x + i + IQ4_SUPER * k + IQ4_GROUP * g;
+                vb_store_nibbles(y + 8 + 16 * g, iq4_codes(group, id[k][g]));
+            }
+        }
+    }
+}
+
+/* Rows with importance and rows without are compiled apart. */
+SIMD void LEVEL(quantize_iq4_nl)(const float *x, unsigned char *y, size_t n,
+                                 const float *importance) {
+    if (importance) {
+        iq4_nl_rows(x, y, n, importance);
+    } else {
+        iq4_nl_rows(x, y, n, NULL);
+    }
+}
+
+SIMD void LEVEL(quantize_iq4_xs)(const float *x, unsigned char *y, size_t n,
+                                 const float *importance) {
+    if (importance) {
+        iq4_xs_rows(x, y, n, importance);
+    } else {
+        iq4_xs_rows(x, y, n, NULL);
     }
 }
 

@@ -1,6 +1,6 @@
 /*
- * What the search of IQ4 does in sixteen lanes, as search_iq4_8.h in eight: a lane for each trial,
- * and tables that fit into one register. Private to quantizers/.
+ * What the search of IQ4 does in sixteen lanes, as search_iq4_8.h in eight: codes from tables,
+ * which fit into registers, and sums of many trials side by side. Private to quantizers/.
  */
 #ifndef UQFF_LANES_SEARCH_IQ4_16_H
 #define UQFF_LANES_SEARCH_IQ4_16_H
@@ -12,22 +12,27 @@ struct iq4_code {
 };
 
 /*
- * Multiples of 8 lie closer together than half-way points: between v rounded to such a multiple and
- * the next ones there is one half-way point at most. Two tables tell which, and the code below it.
- * They are indexed by v / 8, -15 to 15, modulo 32.
+ * Multiples of 10 lie closer together than half-way points: between v rounded to such a multiple
+ * and the next ones there is one half-way point at most. Two tables tell which, and the code below
+ * it. They are indexed by v / 10, -15 to 15, modulo 32. No half-way point is near an odd multiple
+ * of 5, so that it does not matter how those are rounded. |v| is below 155.
  */
-LANE struct iq4_code iq4_code_of(vf v) {
+LANE struct iq4_code iq4_code_within(vf v) {
     static const float middle[32] = {
-        INFINITY, 7.0f,     19.0f,    INFINITY, 31.5f,    INFINITY, 45.5f,    INFINITY,
-        61.0f,    INFINITY, 79.0f,    INFINITY, INFINITY, 101.0f,   INFINITY, INFINITY,
-        INFINITY, INFINITY, -115.5f,  INFINITY, -93.5f,   INFINITY, INFINITY, -74.0f,
-        INFINITY, -57.0f,   INFINITY, -42.0f,   -28.5f,   INFINITY, -16.0f,   -4.5f};
-    static const int32_t below[32] = {8, 8, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 14, 15, 15,
-                                      0, 0, 0, 1,  1,  2,  2,  2,  3,  3,  4,  4,  5,  6,  6,  7};
-    v = vf_min(vf_max(v, vf_set(-120.0f)), vf_set(120.0f));
-    vi eighth = vf_bits(vf_add(v, vf_set(0x1.8p26f)));
-    vm above = vf_ge(v, vf_lookup_32(middle, eighth));
-    return (struct iq4_code){vi_count(vi_lookup_32(below, eighth), above)};
+        -4.5f,    7.0f,     19.0f,    31.5f,    INFINITY, 45.5f,    61.0f,    INFINITY,
+        79.0f,    INFINITY, 101.0f,   INFINITY, INFINITY, INFINITY, INFINITY, INFINITY,
+        INFINITY, INFINITY, INFINITY, INFINITY, -115.5f,  INFINITY, INFINITY, -93.5f,
+        INFINITY, -74.0f,   -57.0f,   INFINITY, -42.0f,   -28.5f,   -16.0f,   INFINITY};
+    static const int32_t below[32] = {7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 14, 15, 15, 15, 15, 15,
+                                      0, 0, 0, 0,  0,  1,  1,  1,  2,  2,  3,  4,  4,  5,  6,  7};
+    vi tenth = vf_bits(vf_fma(v, vf_set(0.1f), vf_set(0x1.8p23f)));
+    vm above = vf_ge(v, vf_lookup_32(middle, tenth));
+    return (struct iq4_code){vi_count(vi_lookup_32(below, tenth), above)};
+}
+
+/* The code of any v. */
+LANE struct iq4_code iq4_code_of(vf v) {
+    return iq4_code_within(vf_min(vf_max(v, vf_set(-150.0f)), vf_set(150.0f)));
 }
 
 LANE vi iq4_index(struct iq4_code c) {
@@ -47,50 +52,51 @@ LANE vf iq4_lookup(const struct iq4_table *t, struct iq4_code c) {
     return vf_lookup(vf_load(t->entry), c.index);
 }
 
-/* ---- terms of sums --------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
-/* Pairs are in the order of vf_store_pairs. */
+/* Element i of each group. */
 struct iq4_elements {
-    float qx[IQ4_GROUP][2]; /* w·q·x of the first k trials, and of the others */
-    float q2[IQ4_GROUP][2]; /* w·q·q of them */
-    int32_t row[IQ4_GROUP]; /* of iq4_rows: where it begins */
+    float turn[IQ4_GROUP][VF_LANES];             /* 768 + k and a fraction */
+    vf qx[IQ4_GROUP], q2[IQ4_GROUP];             /* w·q·x and w·q·q in the first k trials, */
+    vf other_qx[IQ4_GROUP], other_q2[IQ4_GROUP]; /* and in the others */
 };
 
-/* What sixteen elements from i on add to Σ w·q·x and to Σ w·q·q: in the first trials, and in
- * others. */
 LANE void iq4_store_terms(struct iq4_elements *e, int i, vf qx, vf other_qx, vf q2, vf other_q2) {
-    vf_store_pairs(e->qx[i], qx, other_qx);
-    vf_store_pairs(e->q2[i], q2, other_q2);
+    e->qx[i] = qx;
+    e->q2[i] = q2;
+    e->other_qx[i] = other_qx;
+    e->other_q2[i] = other_q2;
 }
 
-/* Σ w·q·x and Σ w·q·q of all trials of two groups. The sums of one would wait for their additions.
- */
-LANE void iq4_add_up_two(const struct iq4_elements e[2], float qx[2][IQ4_LANES],
-                         float q2[2][IQ4_LANES]) {
-    vf qx_a = vf_set(0.0f), qx_b = qx_a, q2_a = qx_a, q2_b = qx_a;
-    for (int i = 0; i < IQ4_GROUP; i += 4) {
-        UNROLL(4)
-        for (int k = i; k < i + 4; k++) {
-            int pair = vf_pair_of(i) + vf_pair_of(k - i);
-            vi row_a = vi_load(iq4_rows + e[0].row[k]);
-            vi row_b = vi_load(iq4_rows + e[1].row[k]);
-            qx_a = vf_add(qx_a, vf_pick(e[0].qx[pair], row_a));
-            q2_a = vf_add(q2_a, vf_pick(e[0].q2[pair], row_a));
-            qx_b = vf_add(qx_b, vf_pick(e[1].qx[pair], row_b));
-            q2_b = vf_add(q2_b, vf_pick(e[1].q2[pair], row_b));
+/* Trials whose sums are taken side by side: as many as there are registers for. */
+enum { IQ4_TOGETHER = 5 };
+
+/* A trial compares its number with the turns, and picks. In trial 1 nothing has turned. */
+LANE void iq4_add_up(const struct iq4_elements *e, struct iq4_sums *s) {
+    UNROLL(3)
+    for (int t = 1; t < IQ4_TRIALS; t += IQ4_TOGETHER) {
+        vf qx[IQ4_TOGETHER], q2[IQ4_TOGETHER], number[IQ4_TOGETHER];
+        UNROLL(5)
+        for (int k = 0; k < IQ4_TOGETHER; k++) {
+            qx[k] = q2[k] = vf_set(0.0f);
+            number[k] = vf_set(768.0f + (float)(t + k));
         }
-    }
-    vf_store(qx[0], qx_a);
-    vf_store(q2[0], q2_a);
-    vf_store(qx[1], qx_b);
-    vf_store(q2[1], q2_b);
-}
-
-/* The same of some groups, in memory for an even number. */
-LANE void iq4_add_up(const struct iq4_elements *e, int groups, float (*qx)[IQ4_LANES],
-                     float (*q2)[IQ4_LANES]) {
-    for (int g = 0; g < groups; g += 2) {
-        iq4_add_up_two(&e[g], &qx[g], &q2[g]);
+        UNROLL(2)
+        for (int i = 0; i < IQ4_GROUP; i++) {
+            vf turn = vf_load(e->turn[i]);
+            UNROLL(5)
+            for (int k = 0; k < IQ4_TOGETHER; k++) {
+                vm turned = t + k > 1 ? vf_lt(turn, number[k]) : vm_set(false);
+                qx[k] = vf_add(qx[k], vf_select(turned, e->other_qx[i], e->qx[i]));
+                q2[k] = vf_add(q2[k], vf_select(turned, e->other_q2[i], e->q2[i]));
+            }
+        }
+        UNROLL(5)
+        for (int k = 0; k < IQ4_TOGETHER; k++) {
+            s->qx[t + k] = qx[k];
+            s->q2[t + k] = q2[k];
+            s->scale[t + k] = vf_div(qx[k], q2[k]);
+        }
     }
 }
 

@@ -71,46 +71,6 @@ LANE void qx_fit_pair(const struct qx_lanes *q, const vf *x, int n, float nmax,
     *b = t;
 }
 
-/* The element of largest magnitude of each lane, the first one on ties; see signed_maximum(). */
-LANE vf signed_maximum_lanes(int n, const vf *x) {
-    vi magnitude = vi_set(0x7fffffff);
-    vi most = vi_set(0);
-    vf largest = vf_set(0.0f);
-    for (int i = 0; i < n; i++) {
-        vi bits = vi_and(vf_bits(x[i]), magnitude);
-        vm more = vi_gt(bits, most);
-        most = vi_max(bits, most);
-        largest = vf_select(more, x[i], largest);
-    }
-    return largest;
-}
-
-struct extremes {
-    vf low, high;
-};
-
-LANE struct extremes extremes_of(int n, const vf *x) {
-    struct extremes e = {x[0], x[0]};
-    struct extremes f = {x[1], x[1]};
-    for (int i = 2; i < n; i += 2) {
-        e.low = vf_min(x[i], e.low);
-        e.high = vf_max(x[i], e.high);
-        f.low = vf_min(x[i + 1], f.low);
-        f.high = vf_max(x[i + 1], f.high);
-    }
-    return (struct extremes){vf_min(e.low, f.low), vf_max(e.high, f.high)};
-}
-
-/* The same of finite x whose extremes are known: one of them, but where both are equally far from
- * zero and the first one counts. */
-LANE vf signed_maximum_finite(int n, const vf *x, struct extremes e) {
-    vf below = vf_neg(e.low);
-    if (vm_any(vf_eq(e.high, below))) {
-        return signed_maximum_lanes(n, x);
-    }
-    return vf_select(vf_gt(e.high, below), e.high, e.low);
-}
-
 struct qx_type {
     float nmax;
     /* -(nmax + s / 10) for s = -9 .. 9 but 0, in order, and two that are prepared but not tried. */

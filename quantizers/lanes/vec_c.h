@@ -189,6 +189,11 @@ LANE vi vi_left(vi v, int n) {
     EACH(vi, (int32_t)((uint32_t)v.v[i] << n));
 }
 
+/* v >> n, for v that is not negative */
+LANE vi vi_right(vi v, int n) {
+    EACH(vi, (int32_t)((uint32_t)v.v[i] >> n));
+}
+
 LANE vi vi_max(vi a, vi b) {
     EACH(vi, a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
 }

@@ -177,6 +177,11 @@ LANE vi vi_left(vi v, int n) {
     return _mm256_slli_epi32(v, n);
 }
 
+/* v >> n, for v that is not negative */
+LANE vi vi_right(vi v, int n) {
+    return _mm256_srli_epi32(v, n);
+}
+
 LANE vi vi_max(vi a, vi b) {
     return _mm256_max_epi32(a, b);
 }

@@ -171,6 +171,11 @@ LANE vi vi_left(vi v, int n) {
     return _mm512_slli_epi32(v, (unsigned)n);
 }
 
+/* v >> n, for v that is not negative */
+LANE vi vi_right(vi v, int n) {
+    return _mm512_srli_epi32(v, (unsigned)n);
+}
+
 LANE vi vi_max(vi a, vi b) {
     return _mm512_max_epi32(a, b);
 }
@@ -221,24 +226,6 @@ LANE vi vi_count(vi v, vm m) {
 
 LANE vf vf_table(const float table[VF_TABLE], vi i) {
     return vf_lookup_32(table, i);
-}
-
-/* Pairs a[i], b[i]: pair i is at p[2 * vf_pair_of(i)]. In each quarter of registers two pairs are
- * put together at a time. */
-LANE void vf_store_pairs(float *p, vf a, vf b) {
-    vf_store(p, _mm512_unpacklo_ps(a, b));
-    vf_store(p + 16, _mm512_unpackhi_ps(a, b));
-}
-
-LANE int vf_pair_of(int i) {
-    return (i & 16) + (i & 2) * 4 + (i & 12) / 2 + (i & 1);
-}
-
-/* m[i] ? pair[1] : pair[0], m[i] being -1 or 0 */
-LANE vf vf_pick(const float pair[2], vi m) {
-    double both;
-    memcpy(&both, pair, sizeof both);
-    return _mm512_permutevar_ps(_mm512_castpd_ps(_mm512_set1_pd(both)), m);
 }
 
 /* Codes 0..255 of 32 lanes as bytes in order. */
