@@ -212,9 +212,11 @@ LANE void q3_k_pack_scales(unsigned char *y, const vi s[SYMMETRIC_VECTORS]) {
     uqff_store_le32(y + 8, (uint32_t)(high | high >> 30));
 }
 
-/* Scales as small integers, and as they will be read back, d being so already. */
+/* Scales as small integers, and as they will be read back. */
 LANE void q3_k_store_scales(struct symmetric_block *b, float d, const vi s[SYMMETRIC_VECTORS],
                             unsigned char *y) {
+    store_f16(y + 108, d);
+    d = load_f16(y + 108);
     for (int v = 0; v < SYMMETRIC_VECTORS; v++) {
         vf step = vf_mul(vf_set(d), vi_to_float(s[v]));
         vf_store(b->step + VF_LANES * v, step);
@@ -238,12 +240,11 @@ LANE void q3_k_store_codes(const vb q[8], unsigned char *y) {
 /* What there is one of in each super-block. */
 struct q3_k_heads {
     float iscale[Q3_BLOCKS]; /* of the scales */
-    uint16_t half[Q3_BLOCKS];
-    float d[Q3_BLOCKS]; /* as it will be read back */
+    float d[Q3_BLOCKS];
 };
 
-/* A long chain of operations, which the compiler makes one of vectors: all loops are as long as the
- * arrays. */
+/* Divisions wait long for each other. The loop over them is as long as the arrays, so that the
+ * compiler makes it one of vectors. */
 LANE void q3_k_find_heads(struct q3_k_heads *h, const float *scales, int blocks) {
     float largest[Q3_BLOCKS] = {0.0f};
     for (int k = 0; k < blocks; k++) {
@@ -253,23 +254,23 @@ LANE void q3_k_find_heads(struct q3_k_heads *h, const float *scales, int blocks)
         h->iscale[k] = -32.0f / largest[k];
         h->d[k] = largest[k] == 0.0f ? 0.0f : 1.0f / h->iscale[k];
     }
-    for (int k = 0; k < Q3_BLOCKS; k++) {
-        h->half[k] = f16_from_float(h->d[k]);
-        h->d[k] = f16_to_float(h->half[k]);
-    }
 }
 
 /* Groups that are stored with a scale of 0 get the codes of the search. */
 LANE void q3_k_take_swept(const struct q3_search *q, int g, const float *step, vb codes[8]) {
-    for (int k = 0; k < SYMMETRIC_GROUPS; k++) {
-        if (is_zero(step[k]) && q3_is_swept(q, g + k)) {
-            unsigned char bytes[32];
-            vb_store(bytes, codes[k / 2]);
-            for (int i = 0; i < SYMMETRIC_GROUP; i++) {
-                bytes[k % 2 * 16 + i] = (unsigned char)((int)q->codes[g + k][i] + 4);
-            }
-            codes[k / 2] = vb_load(bytes);
+    unsigned take = 0;
+    for (int k = 0; k < SYMMETRIC_GROUPS; k += VF_LANES) {
+        take |= vm_bits(vf_eq(vf_load(step + k), vf_set(0.0f))) << k;
+    }
+    take &= q3_swept(q, g);
+    for (; take != 0; take &= take - 1) {
+        int k = __builtin_ctz(take);
+        unsigned char bytes[32];
+        vb_store(bytes, codes[k / 2]);
+        for (int i = 0; i < SYMMETRIC_GROUP; i++) {
+            bytes[k % 2 * 16 + i] = (unsigned char)((int)q->codes[g + k][i] + 4);
         }
+        codes[k / 2] = vb_load(bytes);
     }
 }
 
@@ -292,7 +293,6 @@ LANE void q3_k_encode(const float *x, int blocks, unsigned char *y) {
         b[k].x = x + SYMMETRIC_LENGTH * k;
         memcpy(b[k].iscale, q.iscale + g, sizeof b[k].iscale);
         q3_k_store_scales(&b[k], h.d[k], s, y + 110 * k);
-        uqff_store_le16(y + 110 * k + 108, h.half[k]);
     }
     for (int k = 0; k < blocks; k++, y += 110) {
         vb codes[8];
@@ -354,8 +354,7 @@ LANE void q3_k_encode_weighted(const float *x, const float *importance, int bloc
             s[v] = vi_load(column + VF_LANES * v);
         }
         b[k].x = x + SYMMETRIC_LENGTH * k;
-        store_f16(y + 108, d[k]);
-        q3_k_store_scales(&b[k], load_f16(y + 108), s, y);
+        q3_k_store_scales(&b[k], d[k], s, y);
         for (int c = 0; c < 8; c++) {
             codes[c] = symmetric_codes(&b[k], c, 4.0f);
         }

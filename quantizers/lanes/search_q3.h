@@ -22,7 +22,7 @@ enum {
     Q3_GROUP = 16,
     Q3_GROUPS = 256, /* that are searched together, a power of two */
     Q3_SWEEPS = 5,
-    Q3_LOOKS = 8 /* under way at a time, a power of two */
+    Q3_LOOKS = 4 /* under way at a time, a power of two */
 };
 
 /* What Q3 finds in up to Q3_GROUPS groups, one after the other. */
@@ -35,8 +35,9 @@ struct q3_search {
     uint64_t swept[Q3_GROUPS / 64]; /* a bit each */
 };
 
-LANE bool q3_is_swept(const struct q3_search *q, int g) {
-    return q->swept[g / 64] >> g % 64 & 1;
+/* Those of sixteen groups that were swept, g being a multiple of 16. */
+LANE unsigned q3_swept(const struct q3_search *q, int g) {
+    return q->swept[g / 64] >> g % 64 & 0xffff;
 }
 
 LANE vf q3_scale(vf sumlx, vf suml2) {
@@ -110,11 +111,12 @@ LANE void q3_enter(struct q3_search *q, const struct q3_first *f, int g) {
 
 /* ---- sweeps ---------------------------------------------------------------------------------- */
 
-/* What a group would be with each of its elements changed. */
+/* What a group would be with each of its elements changed; behind them, as it is. A whole number of
+ * lines, so that looks do not share one. */
 struct q3_look {
-    _Alignas(64) float sumlx[Q3_GROUP + 16], suml2[Q3_GROUP + 16]; /* behind them, without change */
-    float code[Q3_GROUP];                                          /* of the element */
-    uint64_t improving; /* elements whose change improves the fit, a bit each */
+    _Alignas(128) float sumlx[Q3_GROUP + 16], suml2[Q3_GROUP + 16];
+    float code[Q3_GROUP + 16]; /* of the element; behind them, of the first one */
+    uint64_t improving;        /* elements whose change improves the fit, a bit each */
 };
 
 LANE void q3_look(struct q3_look *look, const float *x, const float *codes, float sumlx,
@@ -143,14 +145,12 @@ LANE void q3_look(struct q3_look *look, const float *x, const float *codes, floa
     look->improving = improving;
     look->sumlx[Q3_GROUP] = sumlx;
     look->suml2[Q3_GROUP] = suml2;
+    look->code[Q3_GROUP] = codes[0];
 }
 
-static const float q3_numbers[Q3_GROUP] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
-/* Makes the next change in group g. Returns 1, or 0 if there is none any more.
- *
- * The sweeps pass the elements in turns. A whole turn without a change has a whole sweep in it, or
- * the rest of the last one, so that the group is through then as it is in the reference. */
+/* Makes the next change in group g: of the first element in turn, from `at` on, that improves the
+ * fit. Returns 1, or 0 if there is none, so that the reference's next sweep is its last, or if it
+ * is beyond the last sweep. */
 LANE int q3_change(struct q3_search *q, int g, const struct q3_look *look) {
     unsigned at = q->at[g];
     uint64_t turn = (look->improving << Q3_GROUP | look->improving) >> at % Q3_GROUP;
@@ -160,12 +160,7 @@ LANE int q3_change(struct q3_search *q, int g, const struct q3_look *look) {
     q->at[g] = at + 1;
     q->sumlx[g] = look->sumlx[i];
     q->suml2[g] = look->suml2[i];
-    /* All codes are stored, since a place that is known late would hold up loads behind it. */
-    for (int k = 0; k < Q3_GROUP; k += VF_LANES) {
-        vm here = vf_eq(vf_load(q3_numbers + k), vf_set((float)(int)i));
-        vf code = vf_select(here, vf_load(look->code + k), vf_load(q->codes[g] + k));
-        vf_store(q->codes[g] + k, code);
-    }
+    q->codes[g][i % Q3_GROUP] = look->code[i];
     return (int)some;
 }
 
