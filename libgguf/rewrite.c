@@ -31,7 +31,7 @@ enum uqff_code uqff_gguf_rewrite_layout(const struct uqff_gguf *file, bool first
         if (first_only && tensor->file != 0) {
             break; /* tensors are in the order of the files */
         }
-        code = uqff_gguf_layout_add(layout, tensor->name, tensor->type, tensor->n_dims, tensor->ne,
+        code = uqff_gguf_layout_add(layout, tensor->name, tensor->type, tensor->ne, tensor->n_dims,
                                     err);
     }
     if (code != UQFF_OK) {
@@ -83,23 +83,6 @@ static enum uqff_code open_sinks(struct run *run, struct uqff_error *err) {
         }
         run->count += code == UQFF_OK;
     }
-    return code;
-}
-
-/* The header, and the last byte: what padding there is between tensors comes into being as zeros
- * when something is written behind it. */
-static enum uqff_code write_frame(const struct run *run, size_t file, struct uqff_error *err) {
-    const struct uqff_gguf_layout *layout = run->rewrite->layout;
-    struct uqff_buffer header = {0};
-    enum uqff_code code = uqff_gguf_layout_header(layout, file, &header, err);
-    if (code == UQFF_OK) {
-        code = uqff_sink_write(run->sinks[file], 0, header.data, header.size, err);
-    }
-    uint64_t bytes = uqff_gguf_layout_file_bytes(layout, file);
-    if (code == UQFF_OK && bytes > header.size) {
-        code = uqff_sink_write(run->sinks[file], bytes - 1, "", 1, err);
-    }
-    uqff_buffer_free(&header);
     return code;
 }
 
@@ -180,7 +163,7 @@ static enum uqff_code copy_all(struct run *run, struct uqff_error *err) {
         i = s.last + 1;
     }
     for (size_t i = 0; code == UQFF_OK && i < run->count; i++) {
-        code = write_frame(run, i, err);
+        code = uqff_gguf_layout_write_header(run->rewrite->layout, i, run->sinks[i], err);
     }
     for (size_t i = 0; code == UQFF_OK && i < rewrite->layout->tensor_count;) {
         const struct stretch s = find_stretch(rewrite, i);

@@ -123,7 +123,7 @@ static const struct gguf_entry *find_entry(const struct uqff_gguf *file, const c
     return uqff_gguf_index_find(&file->keys, key, &i) ? &file->entries[i] : NULL;
 }
 
-const struct uqff_gguf_value *uqff_gguf_find(const struct uqff_gguf *file, const char *key) {
+const struct uqff_gguf_value *uqff_gguf_find_value(const struct uqff_gguf *file, const char *key) {
     const struct gguf_entry *entry = find_entry(file, key);
     return entry == NULL ? NULL : &entry->value;
 }

@@ -93,7 +93,7 @@ static enum uqff_code set_shape(struct layout_tensor *tensor, unsigned n_dims, c
 }
 
 enum uqff_code uqff_gguf_layout_add(struct uqff_gguf_layout *layout, const char *name,
-                                    uint32_t type, unsigned n_dims, const uint64_t *ne,
+                                    uint32_t type, const uint64_t *ne, unsigned n_dims,
                                     struct uqff_error *err) {
     if (layout->finished) {
         return uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET,

@@ -127,8 +127,12 @@ static void put_zeros(struct uqff_buffer *out, uint64_t n) {
 enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *layout, size_t file,
                                        struct uqff_buffer *out, struct uqff_error *err) {
     if (file >= layout->file_count) {
-        return uqff_fail(err, UQFF_E_INTERNAL, UQFF_NO_OFFSET,
-                         "file %zu of a layout of %zu was asked for", file, layout->file_count);
+        return layout->file_count == 0
+                   ? uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                               "a layout's header was asked for before it was finished")
+                   : uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                               "file %zu of a layout of %zu was asked for", file,
+                               layout->file_count);
     }
     const struct layout_file *part = &layout->files[file];
     size_t start = out->size;
@@ -144,4 +148,20 @@ enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *layout, si
     }
     put_zeros(out, part->data_offset - (out->size - start));
     return out->failed ? uqff_fail_memory(err) : UQFF_OK;
+}
+
+/* The last byte comes with the header: what padding there is between tensors comes into being as
+ * zeros when something is written behind it. */
+enum uqff_code uqff_gguf_layout_write_header(const struct uqff_gguf_layout *layout, size_t file,
+                                             struct uqff_sink *sink, struct uqff_error *err) {
+    struct uqff_buffer header = {0};
+    enum uqff_code code = uqff_gguf_layout_header(layout, file, &header, err);
+    if (code == UQFF_OK) {
+        code = uqff_sink_write(sink, 0, header.data, header.size, err);
+    }
+    if (code == UQFF_OK && uqff_gguf_layout_file_bytes(layout, file) > header.size) {
+        code = uqff_sink_write(sink, uqff_gguf_layout_file_bytes(layout, file) - 1, "", 1, err);
+    }
+    uqff_buffer_free(&header);
+    return code;
 }

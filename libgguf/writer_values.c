@@ -341,7 +341,7 @@ static void put_array_head(struct uqff_buffer *out, enum uqff_gguf_kind kind, ui
 }
 
 enum uqff_code uqff_gguf_set_array(struct uqff_gguf_layout *layout, const char *key,
-                                   enum uqff_gguf_kind kind, uint64_t count, const void *elements,
+                                   enum uqff_gguf_kind kind, const void *elements, uint64_t count,
                                    struct uqff_error *err) {
     unsigned size = (unsigned)kind < UQFF_GGUF_KIND_COUNT ? uqff_gguf_kind_bytes(kind) : 0;
     if (size == 0) {
@@ -369,7 +369,7 @@ enum uqff_code uqff_gguf_set_array(struct uqff_gguf_layout *layout, const char *
 }
 
 enum uqff_code uqff_gguf_set_strings(struct uqff_gguf_layout *layout, const char *key,
-                                     uint64_t count, const struct uqff_gguf_string *strings,
+                                     const struct uqff_gguf_string *strings, uint64_t count,
                                      struct uqff_error *err) {
     struct uqff_buffer value = {0};
     put_u32(&value, UQFF_GGUF_ARRAY);
@@ -402,7 +402,7 @@ enum uqff_code uqff_gguf_set_padding(struct uqff_gguf_layout *layout, size_t n,
     bool finished = layout->finished;
     layout->finished = false; /* who calls this lays out the file again */
     enum uqff_code code =
-        uqff_gguf_set_array(layout, GGUF_PADDING_KEY, UQFF_GGUF_U8, n, zeros, err);
+        uqff_gguf_set_array(layout, GGUF_PADDING_KEY, UQFF_GGUF_U8, zeros, n, err);
     layout->finished = finished;
     uqff_free(zeros);
     return code;

@@ -201,7 +201,7 @@ static void compare_with(const char *model, const char *other) {
         for (size_t k = 0; k < COUNT(own); k++) {
             skip = skip || strcmp(own[k], key) == 0;
         }
-        const struct uqff_gguf_value *value = uqff_gguf_find(ours, key);
+        const struct uqff_gguf_value *value = uqff_gguf_find_value(ours, key);
         if (!skip &&
             (value == NULL || !same_value(ours, value, theirs, uqff_gguf_value(theirs, i)))) {
             fail_msg("%s: key '%s' differs", model, key);
@@ -427,12 +427,12 @@ static void adds_one_to_the_norms_of_gemma(void **state) {
         free(y);
     }
     /* Without a tokenizer the number of tokens is a key of its own. */
-    assert_int_equal(uqff_gguf_find(gguf, "gemma2.vocab_size")->as.u, 24);
+    assert_int_equal(uqff_gguf_find_value(gguf, "gemma2.vocab_size")->as.u, 24);
     /* The head is tied, whatever lies in the checkpoint. */
     assert_null(uqff_gguf_find_tensor(gguf, "output.weight"));
-    assert_true(uqff_gguf_find(gguf, "gemma2.attn_logit_softcapping")->as.f == 50);
-    assert_true(uqff_gguf_find(gguf, "gemma2.final_logit_softcapping")->as.f == 30);
-    assert_int_equal(uqff_gguf_find(gguf, "gemma2.attention.sliding_window")->as.u, 32);
+    assert_true(uqff_gguf_find_value(gguf, "gemma2.attn_logit_softcapping")->as.f == 50);
+    assert_true(uqff_gguf_find_value(gguf, "gemma2.final_logit_softcapping")->as.f == 30);
+    assert_int_equal(uqff_gguf_find_value(gguf, "gemma2.attention.sliding_window")->as.u, 32);
     uqff_gguf_close(gguf);
     uqff_model_close(model);
     compare_models(scratch_file("gemma2"), scratch_file("tiny.gguf"), 1e-6);
@@ -473,8 +473,8 @@ static void stacks_experts(void **state) {
     }
     free(stack);
     assert_int_equal(must_find(gguf, "blk.0.ffn_gate_inp.weight")->type, UQFF_TYPE_F32);
-    assert_int_equal(uqff_gguf_find(gguf, "llama.expert_count")->as.u, 3);
-    assert_int_equal(uqff_gguf_find(gguf, "llama.expert_used_count")->as.u, 2);
+    assert_int_equal(uqff_gguf_find_value(gguf, "llama.expert_count")->as.u, 3);
+    assert_int_equal(uqff_gguf_find_value(gguf, "llama.expert_used_count")->as.u, 2);
     uqff_gguf_close(gguf);
     uqff_model_close(model);
     compare_models(path, scratch_file("tiny.gguf"), 0);
@@ -511,7 +511,7 @@ static void makes_the_frequencies_of_llama3(void **state) {
     }
     free(found);
     /* llama.cpp finds it in the factors; the type would make it scale twice. */
-    assert_null(uqff_gguf_find(gguf, "llama.rope.scaling.type"));
+    assert_null(uqff_gguf_find_value(gguf, "llama.rope.scaling.type"));
     uqff_gguf_close(gguf);
 }
 
@@ -547,11 +547,12 @@ static void keeps_the_factors_of_longrope(void **state) {
     assert_true(factors[4] == 1.25f);
     free(factors);
     double expected = sqrt(1 + log(131072.0 / 4096) / log(4096));
-    assert_true((float)uqff_gguf_find(gguf, "phi3.rope.scaling.attn_factor")->as.f ==
+    assert_true((float)uqff_gguf_find_value(gguf, "phi3.rope.scaling.attn_factor")->as.f ==
                 (float)expected);
-    assert_int_equal(uqff_gguf_find(gguf, "phi3.rope.scaling.original_context_length")->as.u, 4096);
-    assert_int_equal(uqff_gguf_find(gguf, "phi3.rope.dimension_count")->as.u, 16);
-    assert_int_equal(uqff_gguf_find(gguf, "phi3.attention.sliding_window")->as.u, 262144);
+    assert_int_equal(uqff_gguf_find_value(gguf, "phi3.rope.scaling.original_context_length")->as.u,
+                     4096);
+    assert_int_equal(uqff_gguf_find_value(gguf, "phi3.rope.dimension_count")->as.u, 16);
+    assert_int_equal(uqff_gguf_find_value(gguf, "phi3.attention.sliding_window")->as.u, 262144);
     uqff_gguf_close(gguf);
 }
 
@@ -588,7 +589,7 @@ static void splits_and_reads_back(void **state) {
     options = gguf_options(again, &q8, 1);
     pack(first, &options);
     struct uqff_gguf *merged = open_gguf(scratch_file("merged.gguf"));
-    assert_null(uqff_gguf_find(merged, "split.count"));
+    assert_null(uqff_gguf_find_value(merged, "split.count"));
     uqff_gguf_close(merged);
 }
 
@@ -626,7 +627,7 @@ static void exports_what_packing_gives(void **state) {
         snprintf(reference, sizeof reference, "%s#%s", file, quants[i]);
         struct uqff_model *model = open_model(reference);
         const struct uqff_export_options export = {
-            .format = UQFF_EXPORT_GGUF, .output = exported, .dtype = UQFF_NO_TYPE, .threads = 2};
+            .format = UQFF_EXPORT_GGUF, .output = exported, .threads = 2};
         assert_ok(uqff_export(model, &export, NULL, &err), &err);
         uqff_model_close(model);
     }

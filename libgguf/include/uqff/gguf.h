@@ -70,6 +70,8 @@ struct uqff_gguf_tensor {
     uint64_t bytes;
 };
 
+/* An open reader. A tensor's bytes are had by uqff_source_read from uqff_gguf_source(file,
+ * tensor->file) at tensor->offset, and rows of them as float32 by uqff_dequantize_row. */
 struct uqff_gguf;
 
 /* Opens one file. `source` is not owned and must outlive the reader. Findings that another reader
@@ -114,8 +116,8 @@ UQFF_API size_t uqff_gguf_kv_count(const struct uqff_gguf *file);
 UQFF_API const char *uqff_gguf_key(const struct uqff_gguf *file, size_t i);
 UQFF_API const struct uqff_gguf_value *uqff_gguf_value(const struct uqff_gguf *file, size_t i);
 /* NULL when the key is absent. */
-UQFF_API const struct uqff_gguf_value *uqff_gguf_find(const struct uqff_gguf *file,
-                                                      const char *key);
+UQFF_API const struct uqff_gguf_value *uqff_gguf_find_value(const struct uqff_gguf *file,
+                                                            const char *key);
 
 /* Typed look-ups. *found tells whether the key is there; a value of the wrong kind, or out of the
  * range asked for, is UQFF_E_FIELD. Integers of any integer kind are taken if they fit. */
@@ -155,7 +157,11 @@ UQFF_API const struct uqff_gguf_tensor *uqff_gguf_find_tensor(const struct uqff_
 /* ---- writer: plan first, then bytes ---------------------------------------------------------- */
 
 /* A GGUF file (version 3, little-endian), or split set, being laid out: keys in order, tensors in
- * order, every offset known before the first byte of data. The same calls give the same bytes. */
+ * order, every offset known before the first byte of data. The same calls give the same bytes.
+ *
+ * The order of calls: set the keys, add the tensors, finish. Then for each file make a sink
+ * (uqff_sink_create), write its header, write each of its tensors at its place (uqff_sink_write),
+ * flush, read back, and publish. */
 struct uqff_gguf_layout;
 
 /* `alignment`: power of two, at least 8; other than 32 it is also written as general.alignment,
@@ -186,14 +192,13 @@ UQFF_API enum uqff_code uqff_gguf_set_bool(struct uqff_gguf_layout *layout, cons
 UQFF_API enum uqff_code uqff_gguf_set_string(struct uqff_gguf_layout *layout, const char *key,
                                              const char *bytes, size_t length,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
-/* An array of fixed-size elements, given little-endian, or of strings. */
+/* An array of `count` elements of a fixed size, given little-endian without gaps, or of strings. */
 UQFF_API enum uqff_code uqff_gguf_set_array(struct uqff_gguf_layout *layout, const char *key,
-                                            enum uqff_gguf_kind kind, uint64_t count,
-                                            const void *elements,
-                                            struct uqff_error *err) UQFF_MUST_CHECK;
+                                            enum uqff_gguf_kind kind, const void *elements,
+                                            uint64_t count, struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API enum uqff_code uqff_gguf_set_strings(struct uqff_gguf_layout *layout, const char *key,
-                                              uint64_t count,
                                               const struct uqff_gguf_string *strings,
+                                              uint64_t count,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
 /* Copies a key's value from a reader, nested arrays included. */
 UQFF_API enum uqff_code uqff_gguf_set_copy(struct uqff_gguf_layout *layout,
@@ -221,7 +226,7 @@ UQFF_API bool uqff_gguf_set_kind(const struct uqff_gguf_layout *layout, const ch
  * above 63 bytes, UQFF_E_DUPLICATE, UQFF_E_TYPE for a type that no GGUF file has, UQFF_E_SHAPE and
  * UQFF_E_OVERFLOW for a shape that the type does not allow. */
 UQFF_API enum uqff_code uqff_gguf_layout_add(struct uqff_gguf_layout *layout, const char *name,
-                                             uint32_t type, unsigned n_dims, const uint64_t *ne,
+                                             uint32_t type, const uint64_t *ne, unsigned n_dims,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* Keeps tensors out of the first file of the split, which then has the metadata alone. */
@@ -239,13 +244,20 @@ UQFF_API size_t uqff_gguf_layout_file_count(const struct uqff_gguf_layout *layou
 UQFF_API char *uqff_gguf_layout_file_name(const struct uqff_gguf_layout *layout, const char *stem,
                                           size_t file);
 UQFF_API uint64_t uqff_gguf_layout_file_bytes(const struct uqff_gguf_layout *layout, size_t file);
-/* Where a tensor's bytes go: which file, and the offset in it. Padding behind it is zero bytes. */
+/* Where a tensor's bytes go: which file, and the offset in it. Padding behind it is zero bytes,
+ * which are there once uqff_gguf_layout_write_header has been called. Of a finished layout. */
 UQFF_API void uqff_gguf_layout_place(const struct uqff_gguf_layout *layout, size_t tensor,
                                      size_t *file, uint64_t *offset, uint64_t *bytes);
-/* Renders everything before the data, padding included. Appends to `out`. */
+/* Renders everything before the data, padding included. Appends to `out`. UQFF_E_ARGUMENT before
+ * the layout is finished, or for a file that it does not have. */
 UQFF_API enum uqff_code uqff_gguf_layout_header(const struct uqff_gguf_layout *layout, size_t file,
                                                 struct uqff_buffer *out,
                                                 struct uqff_error *err) UQFF_MUST_CHECK;
+/* Writes the same into a sink, and gives the file its whole size: all padding is there then, as
+ * zeros. Before the tensors' bytes, for it writes the last byte of the file. */
+UQFF_API enum uqff_code uqff_gguf_layout_write_header(const struct uqff_gguf_layout *layout,
+                                                      size_t file, struct uqff_sink *sink,
+                                                      struct uqff_error *err) UQFF_MUST_CHECK;
 
 /* Opens with the strict reader what a sink holds, which must be complete and flushed. */
 UQFF_API enum uqff_code uqff_gguf_read_back(const struct uqff_sink *sink,
