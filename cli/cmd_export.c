@@ -152,7 +152,7 @@ static enum uqff_code run(struct cli *cli, const void *arguments, struct uqff_er
                       ? values->output
                       : default_output(cli, model, values->format == FORMAT_GGUF),
         .no_tokenizer = values->no_tokenizer,
-        .dtype = dtypes[values->dtype],
+        .dtype = uqff_type_info(dtypes[values->dtype]),
         .max_shard = values->max_shard,
         .memory = values->memory,
         .threads = (unsigned)cli->threads,

@@ -7,11 +7,11 @@
 
 enum { RULE_FILE_LIMIT = 16 << 20 };
 
-static enum uqff_code parse_type(const char *option, const char *text, uint32_t *out,
-                                 struct uqff_error *err) {
+static enum uqff_code parse_type(const char *option, const char *text,
+                                 const struct uqff_type_info **out, struct uqff_error *err) {
     const struct uqff_type_info *type = uqff_type_by_name(text);
     if (type != NULL) {
-        *out = type->id;
+        *out = type;
         return UQFF_OK;
     }
     const char *names[128];
@@ -39,8 +39,15 @@ static enum uqff_code parse_rule(struct cli *cli, const char *option, const char
                          "%s: found '%.200s', expected REGEX=TYPE", option, text);
     }
     out->pattern = uqff_arena_copy(&cli->arena, text, (size_t)(equals - text));
-    return out->pattern == NULL ? uqff_fail_memory(err)
-                                : parse_type(option, equals + 1, &out->type, err);
+    if (out->pattern == NULL) {
+        return uqff_fail_memory(err);
+    }
+    const struct uqff_type_info *type = NULL;
+    enum uqff_code code = parse_type(option, equals + 1, &type, err);
+    if (code == UQFF_OK) {
+        out->type = type->id;
+    }
+    return code;
 }
 
 /* Appends the rules of a file to `rules`, as texts. */
@@ -114,7 +121,6 @@ enum uqff_code recipe_apply(struct cli *cli, const struct recipe_values *values,
     options->exclude_count = values->exclude_weights.count;
     options->recipe.pure = values->pure;
     options->recipe.no_fallback = values->no_fallback;
-    options->recipe.output_type = options->recipe.embedding_type = UQFF_NO_TYPE;
     enum uqff_code code = UQFF_OK;
     if (values->output_type != NULL) {
         code = parse_type("option '--output-type'", values->output_type,

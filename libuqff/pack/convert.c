@@ -143,7 +143,7 @@ static enum uqff_code check_architecture(const struct uqff_model *model,
 /* ---- the ways -------------------------------------------------------------------------------- */
 
 static struct uqff_export_options export_options(const struct uqff_convert_options *options,
-                                                 uint32_t dtype) {
+                                                 const struct uqff_type_info *dtype) {
     return (struct uqff_export_options){
         .output = options->output,
         .dtype = dtype,
@@ -167,7 +167,7 @@ static enum uqff_code keep_types(const struct uqff_model *model, enum uqff_conve
         [UQFF_CONVERT_UQFF] = UQFF_PACK_UQFF,
         [UQFF_CONVERT_GGUF] = UQFF_PACK_GGUF,
     };
-    const struct uqff_export_options export = export_options(options, UQFF_NO_TYPE);
+    const struct uqff_export_options export = export_options(options, NULL);
     if (uqff_model_is_legacy(model) && target == UQFF_CONVERT_MISTRALRS) {
         return uqff_convert_legacy(model, options, progress, err);
     }
@@ -195,7 +195,8 @@ static enum uqff_code encode(const struct uqff_model *model, enum uqff_convert_t
                              "expected bf16, f16 or f32",
                              options->output, options->quant);
         }
-        const struct uqff_export_options export = export_options(options, quant.type);
+        const struct uqff_export_options export =
+            export_options(options, uqff_type_info(quant.type));
         return uqff_export_decoded(model, options->output, false, &export, progress, err);
     }
     const struct uqff_pack_options pack = {
@@ -205,7 +206,6 @@ static enum uqff_code encode(const struct uqff_model *model, enum uqff_convert_t
         .output = options->output,
         .quants = &options->quant,
         .quant_count = 1,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE},
         .max_shard = options->max_shard,
         .memory = options->memory,
         .threads = options->threads,

@@ -70,7 +70,8 @@ static const char *torch_name(uint32_t type) {
 }
 
 static enum uqff_code choose_type(struct decoded *decoded, struct uqff_error *err) {
-    uint32_t wanted = decoded->options->dtype;
+    const struct uqff_type_info *dtype = decoded->options->dtype;
+    uint32_t wanted = dtype != NULL ? dtype->id : UQFF_NO_TYPE;
     if (decoded->keep) {
         const char *name = NULL, *recipe = NULL;
         uqff_export_describe(decoded->model, &name, &recipe, &wanted);

@@ -168,6 +168,10 @@ static struct uqff_choice recipe_choice(const struct chooser *chooser,
     return (struct uqff_choice){type, type, type == base ? UQFF_WHY_BASE : why};
 }
 
+static uint32_t type_id(const struct uqff_type_info *type) {
+    return type != NULL ? type->id : UQFF_NO_TYPE;
+}
+
 /* The user's choice, or UQFF_NO_TYPE. As in llama.cpp the types for head and embedding come before
  * the patterns, but patterns before the type for the embedding where per-layer embeddings are
  * meant, and before the head's type where it only spreads to a tied embedding. */
@@ -179,12 +183,12 @@ static enum uqff_code user_choice(const struct chooser *chooser, const struct ca
                            strcmp(candidate->gguf_name, "per_layer_token_embd.weight") == 0;
     uint32_t first = UQFF_NO_TYPE, last = UQFF_NO_TYPE;
     if (candidate->tensor->role == UQFF_ROLE_OUTPUT) {
-        first = options->output_type;
+        first = type_id(options->output_type);
     } else if (embedding) {
-        first = per_layer ? UQFF_NO_TYPE : options->embedding_type;
-        last = options->embedding_type != UQFF_NO_TYPE ? options->embedding_type
-               : chooser->tied                         ? options->output_type
-                                                       : UQFF_NO_TYPE;
+        first = per_layer ? UQFF_NO_TYPE : type_id(options->embedding_type);
+        last = options->embedding_type != NULL ? options->embedding_type->id
+               : chooser->tied                 ? type_id(options->output_type)
+                                               : UQFF_NO_TYPE;
     }
     *type = first;
     if (first != UQFF_NO_TYPE) {
@@ -241,9 +245,9 @@ static enum uqff_code check_user_type(uint32_t type, const char *what, struct uq
 
 static enum uqff_code check_options(const struct uqff_recipe_options *options,
                                     struct uqff_error *err) {
-    enum uqff_code code = check_user_type(options->output_type, "output type", err);
+    enum uqff_code code = check_user_type(type_id(options->output_type), "output type", err);
     if (code == UQFF_OK) {
-        code = check_user_type(options->embedding_type, "embedding type", err);
+        code = check_user_type(type_id(options->embedding_type), "embedding type", err);
     }
     for (size_t i = 0; code == UQFF_OK && i < options->rule_count; i++) {
         if (options->rules[i].type == UQFF_NO_TYPE) {
@@ -260,8 +264,7 @@ enum uqff_code uqff_recipe_choose(const struct uqff_quant *quant,
                                   const struct uqff_recipe_tensor *tensors, size_t count,
                                   const struct uqff_recipe_options *options,
                                   struct uqff_choice *out, struct uqff_error *err) {
-    static const struct uqff_recipe_options none = {.output_type = UQFF_NO_TYPE,
-                                                    .embedding_type = UQFF_NO_TYPE};
+    static const struct uqff_recipe_options none = {.rules = NULL};
     struct uqff_arena arena = {0};
     struct chooser chooser = {
         .quant = quant,

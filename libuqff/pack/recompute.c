@@ -132,8 +132,7 @@ enum uqff_code uqff_recompute_begin(struct recompute *recompute, struct verify *
 
 enum uqff_code uqff_recompute_plan(const struct recompute *recompute, struct uqff_pack_plan *plan,
                                    struct uqff_error *err) {
-    static const struct uqff_pack_options defaults = {
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE}};
+    static const struct uqff_pack_options defaults = {.output = NULL};
     const struct uqff_pack_options *given = recompute->verify->options->pack;
     *plan = (struct uqff_pack_plan){
         .model = recompute->source,

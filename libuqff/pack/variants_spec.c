@@ -108,8 +108,7 @@ static enum uqff_code add_variants(struct variants *v, struct uqff_error *err) {
         return code;
     }
     v->added.model = edit->from;
-    v->added.options = (struct uqff_pack_options){
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE}};
+    v->added.options = (struct uqff_pack_options){.output = NULL};
     if (edit->pack != NULL) {
         v->added.options = *edit->pack;
     }

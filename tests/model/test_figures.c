@@ -28,7 +28,7 @@ static void pack(const struct uqff_model *model, const struct figure *figures, s
         .output = output,
         .quants = quants,
         .quant_count = count,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE, .pure = pure},
+        .recipe = {.pure = pure},
         .overwrite = true,
     };
     assert_ok(uqff_pack_plan_new(model, &options, &plan, &err), &err);

@@ -48,7 +48,6 @@ static void pack(const char *model_path, enum uqff_pack_format format, const cha
         .output = output,
         .quants = &quant,
         .quant_count = 1,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE},
         .no_tokenizer = format == UQFF_PACK_GGUF,
         .overwrite = true,
         .threads = 1,

@@ -130,7 +130,6 @@ static void pack(const char *source, const char *quant, const char *output) {
         .output = output,
         .quants = &quant,
         .quant_count = 1,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE},
         .overwrite = true,
         .threads = 1,
     };

@@ -21,7 +21,7 @@ static enum uqff_code try_export(const char *reference, enum uqff_export_format 
                                  struct uqff_error *err) {
     struct uqff_model *model = open_model(reference);
     struct uqff_export_options options = {
-        .format = format, .output = output, .dtype = dtype, .max_shard = max_shard};
+        .format = format, .output = output, .dtype = uqff_type_info(dtype), .max_shard = max_shard};
     enum uqff_code code = uqff_export(model, &options, NULL, err);
     uqff_model_close(model);
     return code;

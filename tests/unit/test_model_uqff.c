@@ -45,8 +45,7 @@ static void pack(enum uqff_pack_format format, const char *output, const char *c
         .quants = quants,
         .quant_count = count,
         .compress_assets = compress,
-        .threads = 1,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE}};
+        .threads = 1};
     assert_ok(uqff_pack_plan_new(model, &pack_options, &plan, &err), &err);
     assert_ok(uqff_pack_run(plan, NULL, &err), &err);
     uqff_pack_plan_free(plan);

@@ -176,7 +176,6 @@ static inline struct uqff_pack_options pack_options(const char *output, const ch
         .output = output,
         .quants = quants,
         .quant_count = count,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE},
     };
 }
 

@@ -325,14 +325,14 @@ static void test_output_and_embedding_types(void **state) {
     (void)state;
     const struct uqff_type_rule rules[] = {{"token_embd|output", UQFF_TYPE_Q3_K}};
     struct uqff_recipe_options options = no_options;
-    options.output_type = UQFF_TYPE_Q8_0;
+    options.output_type = uqff_type_info(UQFF_TYPE_Q8_0);
     options.rules = rules;
     options.rule_count = 1;
     assert_choice(choice_of(&small, "q4_0", &options, "output.weight"), UQFF_TYPE_Q8_0,
                   UQFF_TYPE_Q8_0, UQFF_WHY_RULE);
     assert_choice(choice_of(&small, "q4_0", &options, "token_embd.weight"), UQFF_TYPE_Q3_K,
                   UQFF_TYPE_Q3_K, UQFF_WHY_RULE);
-    options.embedding_type = UQFF_TYPE_Q5_0;
+    options.embedding_type = uqff_type_info(UQFF_TYPE_Q5_0);
     assert_choice(choice_of(&small, "q4_0", &options, "token_embd.weight"), UQFF_TYPE_Q5_0,
                   UQFF_TYPE_Q5_0, UQFF_WHY_RULE);
 
@@ -341,10 +341,10 @@ static void test_output_and_embedding_types(void **state) {
     options = no_options;
     assert_choice(choice_of(&tied, "q4_0", &options, "token_embd.weight"), UQFF_TYPE_Q6_K,
                   UQFF_TYPE_Q6_K, UQFF_WHY_PROMOTION);
-    options.output_type = UQFF_TYPE_Q8_0;
+    options.output_type = uqff_type_info(UQFF_TYPE_Q8_0);
     assert_choice(choice_of(&tied, "q4_0", &options, "token_embd.weight"), UQFF_TYPE_Q8_0,
                   UQFF_TYPE_Q8_0, UQFF_WHY_RULE);
-    options.embedding_type = UQFF_TYPE_Q5_0;
+    options.embedding_type = uqff_type_info(UQFF_TYPE_Q5_0);
     assert_choice(choice_of(&tied, "q4_0", &options, "token_embd.weight"), UQFF_TYPE_Q5_0,
                   UQFF_TYPE_Q5_0, UQFF_WHY_RULE);
 }
@@ -371,7 +371,7 @@ static void test_bad_options(void **state) {
     rule.type = 4;
     assert_fails(CHOOSE(), UQFF_E_ARGUMENT, &err, "4");
     rule.type = UQFF_TYPE_Q8_0;
-    options.output_type = UQFF_TYPE_Q8_K;
+    options.output_type = uqff_type_info(UQFF_TYPE_Q8_K);
     assert_fails(CHOOSE(), UQFF_E_ARGUMENT, &err, "Q8_K");
 #undef CHOOSE
 }

@@ -111,8 +111,7 @@ static inline void build(struct tensor_list *list, const struct shape *shape) {
     }
 }
 
-static const struct uqff_recipe_options no_options = {.output_type = UQFF_NO_TYPE,
-                                                      .embedding_type = UQFF_NO_TYPE};
+static const struct uqff_recipe_options no_options;
 
 static inline size_t find(const struct tensor_list *list, const char *name) {
     for (size_t i = 0; i < list->count; i++) {

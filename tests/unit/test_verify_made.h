@@ -51,7 +51,6 @@ static inline struct uqff_pack_options pack_options(const char *const *quants, s
         .output = output,
         .quants = quants,
         .quant_count = count,
-        .recipe = {.output_type = UQFF_NO_TYPE, .embedding_type = UQFF_NO_TYPE},
         .memory = 8u << 20,
     };
 }

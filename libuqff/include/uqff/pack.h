@@ -12,8 +12,6 @@
 extern "C" {
 #endif
 
-#define UQFF_NO_TYPE UINT32_MAX
-
 /* ---- quants: what a user may ask for --------------------------------------------------------- */
 
 enum uqff_quant_family {
@@ -66,9 +64,9 @@ struct uqff_type_rule {
 struct uqff_recipe_options {
     const struct uqff_type_rule *rules;
     size_t rule_count;
-    uint32_t output_type, embedding_type; /* UQFF_NO_TYPE: by the recipe */
-    bool pure;                            /* no mixture, no promotion */
-    bool no_fallback;                     /* a shape that does not fit is an error */
+    const struct uqff_type_info *output_type, *embedding_type; /* NULL: by the recipe */
+    bool pure;                                                 /* no mixture, no promotion */
+    bool no_fallback; /* a shape that does not fit is an error */
 };
 
 enum uqff_why {
@@ -197,7 +195,8 @@ struct uqff_export_options {
     enum uqff_export_format format;
     /* Directory; NULL: <name>-<variant> here. GGUF: as for packing. */
     const char *output;
-    uint32_t dtype; /* safetensors: F32, F16 or BF16; UQFF_NO_TYPE: the config's, else BF16 */
+    /* Safetensors: F32, F16 or BF16; NULL: the type that the config names, else BF16. */
+    const struct uqff_type_info *dtype;
     uint64_t max_shard, memory;
     unsigned threads;
     bool overwrite;
