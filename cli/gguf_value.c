@@ -276,11 +276,11 @@ static enum uqff_code set_array(const struct setting *setting, struct uqff_error
         uqff_error_prefix(err, "option '%s': key '%.96s'", setting->option, setting->key);
     }
     if (code == UQFF_OK && setting->kind == UQFF_GGUF_STRING) {
-        code = uqff_gguf_set_strings(setting->layout, setting->key, elements.count,
-                                     elements.strings, err);
+        code = uqff_gguf_set_strings(setting->layout, setting->key, elements.strings,
+                                     elements.count, err);
     } else if (code == UQFF_OK) {
-        code = uqff_gguf_set_array(setting->layout, setting->key, setting->kind, elements.count,
-                                   elements.bytes.data, err);
+        code = uqff_gguf_set_array(setting->layout, setting->key, setting->kind,
+                                   elements.bytes.data, elements.count, err);
     }
     uqff_json_close(json);
     uqff_buffer_free(&elements.bytes);

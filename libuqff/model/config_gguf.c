@@ -73,7 +73,7 @@ static enum uqff_code copy_string(struct uqff_model *model, const char *key, con
 /* Some architectures have an array, one number a layer, in place of a count: that says nothing
  * here. */
 static bool is_array(const struct uqff_model *model, const char *key) {
-    const struct uqff_gguf_value *value = uqff_gguf_find(model->gguf, key);
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(model->gguf, key);
     return value != NULL && value->kind == UQFF_GGUF_ARRAY;
 }
 
@@ -178,7 +178,8 @@ enum uqff_code uqff_model_gguf_config(struct uqff_model *model, struct uqff_erro
     if (code != UQFF_OK) {
         return code;
     }
-    const struct uqff_gguf_value *tokens = uqff_gguf_find(model->gguf, "tokenizer.ggml.tokens");
+    const struct uqff_gguf_value *tokens =
+        uqff_gguf_find_value(model->gguf, "tokenizer.ggml.tokens");
     if (config->vocabulary == 0 && tokens != NULL && tokens->kind == UQFF_GGUF_ARRAY) {
         config->vocabulary = tokens->as.array.count;
     }

@@ -38,7 +38,7 @@ static enum uqff_code read_type(const struct uqff_gguf *file, struct uqff_error 
 static enum uqff_code read_datasets(struct uqff_imatrix *imatrix, const struct uqff_gguf *file,
                                     struct uqff_error *err) {
     static const char key[] = "imatrix.datasets";
-    const struct uqff_gguf_value *value = uqff_gguf_find(file, key);
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(file, key);
     struct uqff_gguf_value item;
     if (value == NULL || value->kind != UQFF_GGUF_ARRAY ||
         value->as.array.kind != UQFF_GGUF_STRING) {

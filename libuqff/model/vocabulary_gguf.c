@@ -18,7 +18,7 @@ static enum uqff_code find_array(const struct uqff_vocabulary *v, const struct u
                                  const char *key, enum uqff_gguf_kind kind,
                                  enum uqff_gguf_kind other, size_t count,
                                  const struct uqff_gguf_value **array, struct uqff_error *err) {
-    const struct uqff_gguf_value *value = uqff_gguf_find(gguf, key);
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(gguf, key);
     *array = value;
     if (value == NULL) {
         return UQFF_OK;

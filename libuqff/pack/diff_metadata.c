@@ -135,7 +135,7 @@ static void compare_gguf_keys(struct diff *diff, const struct uqff_gguf *a,
                               const struct uqff_gguf *b) {
     for (size_t i = 0; i < uqff_gguf_kv_count(a); i++) {
         const char *key = uqff_gguf_key(a, i);
-        const struct uqff_gguf_value *x = uqff_gguf_value(a, i), *y = uqff_gguf_find(b, key);
+        const struct uqff_gguf_value *x = uqff_gguf_value(a, i), *y = uqff_gguf_find_value(b, key);
         char text[2][SHOWN] = {"", ""};
         if (y != NULL && same_value(a, x, b, y)) {
             continue;
@@ -148,7 +148,7 @@ static void compare_gguf_keys(struct diff *diff, const struct uqff_gguf *a,
     }
     for (size_t i = 0; i < uqff_gguf_kv_count(b); i++) {
         const char *key = uqff_gguf_key(b, i);
-        if (uqff_gguf_find(a, key) == NULL) {
+        if (uqff_gguf_find_value(a, key) == NULL) {
             char text[SHOWN];
             value_text(uqff_gguf_value(b, i), text);
             report(diff, key, "", text);

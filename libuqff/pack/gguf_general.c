@@ -116,7 +116,7 @@ static enum uqff_code set_texts(struct uqff_gguf_layout *layout, struct uqff_are
     for (size_t i = 0; i < texts->count; i++) {
         strings[i] = (struct uqff_gguf_string){texts->items[i], strlen(texts->items[i])};
     }
-    return uqff_gguf_set_strings(layout, key, texts->count, strings, err);
+    return uqff_gguf_set_strings(layout, key, strings, texts->count, err);
 }
 
 /* "org/Name" of the models or data sets that this model was made from: base_model.0.name and so on.

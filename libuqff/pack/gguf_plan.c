@@ -183,8 +183,8 @@ static enum uqff_code add_tensors(struct uqff_pack_plan *plan, size_t variant,
         const struct gguf_entry *entry = &gguf->entries[i];
         uint32_t type =
             entry->kind == GGUF_MODULE ? plan->types[variant][entry->index] : entry->type;
-        code = uqff_gguf_layout_add(gguf->outputs[variant].layout, entry->name, type, entry->n_dims,
-                                    entry->ne, err);
+        code = uqff_gguf_layout_add(gguf->outputs[variant].layout, entry->name, type, entry->ne,
+                                    entry->n_dims, err);
     }
     return code;
 }

@@ -45,8 +45,8 @@ static enum uqff_code set_texts(struct writer *writer, struct uqff_error *err) {
         }
     }
     if (code == UQFF_OK) {
-        code = uqff_gguf_set_strings(writer->layout, "tokenizer.ggml.tokens", writer->count,
-                                     strings, err);
+        code = uqff_gguf_set_strings(writer->layout, "tokenizer.ggml.tokens", strings,
+                                     writer->count, err);
     }
     uqff_arena_free(&arena);
     return code;
@@ -63,7 +63,7 @@ static enum uqff_code set_numbers(struct writer *writer, const char *key, enum u
     for (uint32_t id = 0; id < writer->count; id++) {
         uqff_store_le32(bytes + 4 * (size_t)id, number(writer, id));
     }
-    enum uqff_code code = uqff_gguf_set_array(writer->layout, key, kind, writer->count, bytes, err);
+    enum uqff_code code = uqff_gguf_set_array(writer->layout, key, kind, bytes, writer->count, err);
     uqff_free(bytes);
     return code;
 }
@@ -114,7 +114,7 @@ static enum uqff_code set_merges(struct writer *writer, struct uqff_error *err) 
         strings[i].bytes = buffer.data + begin;
     }
     if (code == UQFF_OK) {
-        code = uqff_gguf_set_strings(writer->layout, "tokenizer.ggml.merges", count, strings, err);
+        code = uqff_gguf_set_strings(writer->layout, "tokenizer.ggml.merges", strings, count, err);
     }
     uqff_buffer_free(&buffer);
     uqff_free(strings);

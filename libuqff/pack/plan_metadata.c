@@ -64,7 +64,7 @@ static enum uqff_code model_name(const struct uqff_model *model, struct uqff_are
                                  const char **out, struct uqff_error *err) {
     const struct uqff_gguf *gguf = uqff_model_gguf(model);
     const struct uqff_gguf_value *value =
-        gguf != NULL ? uqff_gguf_find(gguf, "general.name") : NULL;
+        gguf != NULL ? uqff_gguf_find_value(gguf, "general.name") : NULL;
     if (value != NULL && value->kind == UQFF_GGUF_STRING) {
         *out = uqff_arena_copy(arena, value->as.string.bytes, value->as.string.length);
         return *out == NULL ? uqff_fail_memory(err) : UQFF_OK;

@@ -476,7 +476,7 @@ static enum uqff_code put_sampling(const struct uqff_gguf *gguf, struct rebuild_
     bool any = false;
     for (size_t i = 0; i < GGUF_SAMPLINGS; i++) {
         const struct gguf_sampling *sampling = &uqff_gguf_samplings[i];
-        const struct uqff_gguf_value *value = uqff_gguf_find(gguf, sampling->key);
+        const struct uqff_gguf_value *value = uqff_gguf_find_value(gguf, sampling->key);
         bool real = value != NULL && (value->kind == UQFF_GGUF_F32 || value->kind == UQFF_GGUF_F64);
         bool whole = value != NULL && value->kind == UQFF_GGUF_I32;
         if (!(sampling->integer ? whole : real)) {

@@ -27,7 +27,7 @@ static void check_head(struct verify *verify, const struct uqff_gguf *gguf) {
         FAIL(verify, "big-endian", "%s: big-endian, which a little-endian machine refuses",
              where(gguf, 0));
     }
-    const struct uqff_gguf_value *alignment = uqff_gguf_find(gguf, "general.alignment");
+    const struct uqff_gguf_value *alignment = uqff_gguf_find_value(gguf, "general.alignment");
     if (alignment != NULL && alignment->kind != UQFF_GGUF_U32) {
         FAIL(verify, "alignment", "%s: 'general.alignment': found %s, expected u32", where(gguf, 0),
              uqff_gguf_kind_name(alignment->kind));
@@ -126,7 +126,7 @@ enum uqff_code uqff_verify_llamacpp(struct verify *verify, const struct uqff_ggu
     check_values(verify, gguf);
     check_tensors(verify, gguf);
     check_layout(verify, gguf);
-    const struct uqff_gguf_value *type = uqff_gguf_find(gguf, "general.type");
+    const struct uqff_gguf_value *type = uqff_gguf_find_value(gguf, "general.type");
     if (type != NULL && type->kind == UQFF_GGUF_STRING &&
         !(type->as.string.length == 5 && memcmp(type->as.string.bytes, "model", 5) == 0)) {
         FAIL(verify, "not-a-model", "%s: 'general.type' is not 'model'", where(gguf, 0));

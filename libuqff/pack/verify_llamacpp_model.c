@@ -38,7 +38,7 @@ static enum uqff_code find_number(struct loading *loading, const char *name, boo
         return uqff_fail_memory(err);
     }
     /* Some counts may be lists with a number for each layer. */
-    const struct uqff_gguf_value *value = uqff_gguf_find(loading->gguf, key);
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(loading->gguf, key);
     if (value != NULL && value->kind == UQFF_GGUF_ARRAY) {
         *found = true;
     } else if (uqff_gguf_get_u64(loading->gguf, key, UINT32_MAX, found, out, &problem) != UQFF_OK) {
@@ -114,7 +114,7 @@ static enum uqff_code check_keys(struct loading *loading, struct uqff_error *err
     if (uqff_gguf_get_u64(loading->gguf, blocks, UINT32_MAX, &loading->has_blocks, &loading->blocks,
                           &problem) != UQFF_OK) {
         loading->has_blocks = false;
-        if (uqff_gguf_find(loading->gguf, blocks)->kind == UQFF_GGUF_ARRAY) {
+        if (uqff_gguf_find_value(loading->gguf, blocks)->kind == UQFF_GGUF_ARRAY) {
             uqff_findings_add_error(loading->verify, "key", &problem);
         }
     }
@@ -129,7 +129,7 @@ static enum uqff_code check_keys(struct loading *loading, struct uqff_error *err
     if (epsilon == NULL) {
         return uqff_fail_memory(err);
     }
-    if (uqff_gguf_find(loading->gguf, epsilon) == NULL) {
+    if (uqff_gguf_find_value(loading->gguf, epsilon) == NULL) {
         FAIL(loading, "key", "%s: '%s' is missing", loading->where, epsilon);
     }
     return UQFF_OK;
@@ -251,7 +251,7 @@ static void check_surplus(const struct loading *loading) {
 /* ---- the vocabulary -------------------------------------------------------------------------- */
 
 static uint64_t array_length(const struct loading *loading, const char *key) {
-    const struct uqff_gguf_value *value = uqff_gguf_find(loading->gguf, key);
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(loading->gguf, key);
     return value != NULL && value->kind == UQFF_GGUF_ARRAY ? value->as.array.count : 0;
 }
 
@@ -276,7 +276,8 @@ static void check_embedding(const struct loading *loading, const char *name, uin
 
 static enum uqff_code check_vocabulary(struct loading *loading, struct uqff_error *err) {
     static const char *const parallel[] = {"tokenizer.ggml.scores", "tokenizer.ggml.token_type"};
-    const struct uqff_gguf_value *model = uqff_gguf_find(loading->gguf, "tokenizer.ggml.model");
+    const struct uqff_gguf_value *model =
+        uqff_gguf_find_value(loading->gguf, "tokenizer.ggml.model");
     const char *from = "tokenizer.ggml.tokens";
     uint64_t tokens = array_length(loading, from), width = 0;
     bool found = false;
@@ -295,7 +296,7 @@ static enum uqff_code check_vocabulary(struct loading *loading, struct uqff_erro
         if (array_length(loading, "tokenizer.ggml.merges") == 0) {
             FAIL(loading, "tokenizer", "%s: 'tokenizer.ggml.merges' is missing", loading->where);
         }
-        if (uqff_gguf_find(loading->gguf, "tokenizer.ggml.pre") == NULL) {
+        if (uqff_gguf_find_value(loading->gguf, "tokenizer.ggml.pre") == NULL) {
             uqff_findings_add(loading->verify, UQFF_WARNING, "tokenizer",
                               "%s: 'tokenizer.ggml.pre' is missing: llama.cpp splits text by a "
                               "rule that may not be the model's",
@@ -345,7 +346,7 @@ enum uqff_code uqff_verify_llamacpp_model(struct verify *verify, const struct uq
         .gguf = gguf,
         .where = uqff_source_name(uqff_gguf_source(gguf, 0)),
     };
-    const struct uqff_gguf_value *value = uqff_gguf_find(gguf, "general.architecture");
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(gguf, "general.architecture");
     if (value == NULL || value->kind != UQFF_GGUF_STRING || value->as.string.length == 0) {
         FAIL(&loading, "architecture", "%s: 'general.architecture' is missing", loading.where);
         return UQFF_OK;

@@ -34,8 +34,8 @@ static enum uqff_code set_keys(const struct uqff_importance *importance,
     }
     enum uqff_code code = uqff_gguf_set_string(layout, "general.type", "imatrix", 7, err);
     code = code != UQFF_OK ? code
-                           : uqff_gguf_set_strings(layout, "imatrix.datasets",
-                                                   importance->dataset_count, names, err);
+                           : uqff_gguf_set_strings(layout, "imatrix.datasets", names,
+                                                   importance->dataset_count, err);
     code = code != UQFF_OK ? code
                            : uqff_gguf_set_u64(layout, "imatrix.chunk_count", UQFF_GGUF_U32,
                                                importance->chunks, err);
@@ -58,13 +58,13 @@ static enum uqff_code add_tensors(const struct uqff_importance *importance,
         uqff_buffer_printf(&name, "%s.in_sum2", entry->name);
         code = name.failed
                    ? uqff_fail_memory(err)
-                   : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, rank, sums, err);
+                   : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, sums, rank, err);
         uqff_buffer_free(&name);
         uqff_buffer_printf(&name, "%s.counts", entry->name);
         if (code == UQFF_OK) {
             code = name.failed
                        ? uqff_fail_memory(err)
-                       : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, rank, counts, err);
+                       : uqff_gguf_layout_add(layout, name.data, UQFF_TYPE_F32, counts, rank, err);
         }
         uqff_buffer_free(&name);
     }
@@ -108,18 +108,12 @@ static enum uqff_code check_gguf(const struct uqff_importance *importance, struc
 static enum uqff_code write_gguf(const struct uqff_importance *importance, struct uqff_sink *sink,
                                  struct uqff_error *err) {
     struct uqff_gguf_layout *layout = NULL;
-    struct uqff_buffer header = {0};
     enum uqff_code code = check_gguf(importance, err);
     code = code != UQFF_OK ? code : uqff_gguf_layout_new(IMATRIX_ALIGNMENT, &layout, err);
     code = code != UQFF_OK ? code : set_keys(importance, layout, err);
     code = code != UQFF_OK ? code : add_tensors(importance, layout, err);
     code = code != UQFF_OK ? code : uqff_gguf_layout_finish(layout, 0, 0, err);
-    code = code != UQFF_OK ? code : uqff_gguf_layout_header(layout, 0, &header, err);
-    code = code != UQFF_OK ? code : uqff_sink_write(sink, 0, header.data, header.size, err);
-    /* The last byte first: what lies between the tensors is then zeros. */
-    if (code == UQFF_OK && uqff_gguf_layout_file_bytes(layout, 0) > header.size) {
-        code = uqff_sink_write(sink, uqff_gguf_layout_file_bytes(layout, 0) - 1, "", 1, err);
-    }
+    code = code != UQFF_OK ? code : uqff_gguf_layout_write_header(layout, 0, sink, err);
     for (size_t i = 0; i < importance->count && code == UQFF_OK; i++) {
         const struct importance_entry *entry = &importance->entries[i];
         code =
@@ -128,7 +122,6 @@ static enum uqff_code write_gguf(const struct uqff_importance *importance, struc
                    ? code
                    : write_floats(sink, layout, 2 * i + 1, entry->counts, entry->matrices, err);
     }
-    uqff_buffer_free(&header);
     uqff_gguf_layout_free(layout);
     return code;
 }

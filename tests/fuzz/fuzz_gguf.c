@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     for (size_t i = 0; i < uqff_gguf_kv_count(file); i++) {
         walk(file, uqff_gguf_value(file, i), 0);
-        REQUIRE(uqff_gguf_find(file, uqff_gguf_key(file, i)) == uqff_gguf_value(file, i));
+        REQUIRE(uqff_gguf_find_value(file, uqff_gguf_key(file, i)) == uqff_gguf_value(file, i));
     }
     for (size_t i = 0; i < uqff_gguf_tensor_count(file); i++) {
         const struct uqff_gguf_tensor *tensor = uqff_gguf_tensor(file, i);

@@ -349,7 +349,7 @@ static void write_odd(const char *from, const char *path, const char *architectu
     for (size_t i = 0; i < uqff_gguf_kv_count(gguf); i++) {
         assert_ok(uqff_gguf_set_copy(layout, gguf, i, &err), &err);
     }
-    assert_ok(uqff_gguf_set_array(layout, "odd.numbers", UQFF_GGUF_U16, 3, numbers, &err), &err);
+    assert_ok(uqff_gguf_set_array(layout, "odd.numbers", UQFF_GGUF_U16, numbers, 3, &err), &err);
     assert_ok(uqff_gguf_set_string(layout, "odd.text", "a\0b\xff", 4, &err), &err);
     uqff_gguf_unset(layout, "general.file_type");
     if (architecture != NULL) {
@@ -359,8 +359,8 @@ static void write_odd(const char *from, const char *path, const char *architectu
     }
     for (size_t i = count; i-- > 0;) {
         const struct uqff_gguf_tensor *tensor = uqff_gguf_tensor(gguf, i);
-        assert_ok(uqff_gguf_layout_add(layout, tensor->name, tensor->type, tensor->n_dims,
-                                       tensor->ne, &err),
+        assert_ok(uqff_gguf_layout_add(layout, tensor->name, tensor->type, tensor->ne,
+                                       tensor->n_dims, &err),
                   &err);
     }
     assert_ok(uqff_gguf_layout_finish(layout, 0, 0, &err), &err);

@@ -45,25 +45,25 @@ static void test_scalars(void **state) {
         assert_int_equal(uqff_gguf_is_big_endian(o.file), layouts[l].big);
         assert_int_equal(uqff_gguf_kv_count(o.file), 14);
         assert_string_equal(uqff_gguf_key(o.file, 0), "k.u8");
-        assert_ptr_equal(uqff_gguf_value(o.file, 13), uqff_gguf_find(o.file, "k.f64"));
-        assert_int_equal(uqff_gguf_find(o.file, "k.u8")->as.u, 200);
-        assert_int_equal(uqff_gguf_find(o.file, "k.i8")->as.i, -128);
-        assert_int_equal(uqff_gguf_find(o.file, "k.u16")->as.u, 0xfffe);
-        assert_int_equal(uqff_gguf_find(o.file, "k.i16")->as.i, -2);
-        assert_int_equal(uqff_gguf_find(o.file, "k.u32")->as.u, 0xfffffffd);
-        assert_int_equal(uqff_gguf_find(o.file, "k.i32")->as.i, -3);
-        assert_true(uqff_gguf_find(o.file, "k.f32")->as.f == -1.5);
-        assert_int_equal(uqff_gguf_find(o.file, "k.true")->as.u, 1);
-        assert_int_equal(uqff_gguf_find(o.file, "k.false")->as.u, 0);
-        const struct uqff_gguf_value *string = uqff_gguf_find(o.file, "k.string");
+        assert_ptr_equal(uqff_gguf_value(o.file, 13), uqff_gguf_find_value(o.file, "k.f64"));
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.u8")->as.u, 200);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.i8")->as.i, -128);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.u16")->as.u, 0xfffe);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.i16")->as.i, -2);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.u32")->as.u, 0xfffffffd);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.i32")->as.i, -3);
+        assert_true(uqff_gguf_find_value(o.file, "k.f32")->as.f == -1.5);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.true")->as.u, 1);
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.false")->as.u, 0);
+        const struct uqff_gguf_value *string = uqff_gguf_find_value(o.file, "k.string");
         assert_int_equal(string->kind, UQFF_GGUF_STRING);
         assert_int_equal(string->as.string.length, 3);
         assert_memory_equal(string->as.string.bytes, "a\0\xff", 3);
-        assert_int_equal(uqff_gguf_find(o.file, "k.empty")->as.string.length, 0);
-        assert_true(uqff_gguf_find(o.file, "k.u64")->as.u == UINT64_MAX - 1);
-        assert_true(uqff_gguf_find(o.file, "k.i64")->as.i == INT64_MIN);
-        assert_true(uqff_gguf_find(o.file, "k.f64")->as.f == 1e300);
-        assert_null(uqff_gguf_find(o.file, "k.none"));
+        assert_int_equal(uqff_gguf_find_value(o.file, "k.empty")->as.string.length, 0);
+        assert_true(uqff_gguf_find_value(o.file, "k.u64")->as.u == UINT64_MAX - 1);
+        assert_true(uqff_gguf_find_value(o.file, "k.i64")->as.i == INT64_MIN);
+        assert_true(uqff_gguf_find_value(o.file, "k.f64")->as.f == 1e300);
+        assert_null(uqff_gguf_find_value(o.file, "k.none"));
         uint64_t offset, bytes;
         uqff_gguf_kv_range(o.file, &offset, &bytes);
         assert_int_equal(offset, layouts[l].version == 1 ? 16 : 24);
@@ -101,7 +101,7 @@ static void test_arrays(void **state) {
         must_open(&o, &b);
         assert_int_equal(o.warnings.count, 0);
 
-        const struct uqff_gguf_value *words = uqff_gguf_find(o.file, "words");
+        const struct uqff_gguf_value *words = uqff_gguf_find_value(o.file, "words");
         assert_int_equal(words->as.array.kind, UQFF_GGUF_STRING);
         assert_int_equal(words->as.array.count, 3);
         assert_int_equal(words->as.array.bytes, 8 + 3 * (layouts[l].version == 1 ? 4 : 8));
@@ -116,14 +116,14 @@ static void test_arrays(void **state) {
         assert_false(uqff_gguf_next(&i, &v));
         assert_false(uqff_gguf_next(&i, &v));
 
-        i = uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "numbers"));
+        i = uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "numbers"));
         assert_true(uqff_gguf_next(&i, &v) && v.kind == UQFF_GGUF_I16 && v.as.i == 7);
         assert_true(uqff_gguf_next(&i, &v) && v.as.i == -1);
         assert_true(uqff_gguf_next(&i, &v) && v.as.i == -32768);
         assert_false(uqff_gguf_next(&i, &v));
-        i = uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "none"));
+        i = uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "none"));
         assert_false(uqff_gguf_next(&i, &v));
-        i = uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "flags"));
+        i = uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "flags"));
         assert_true(uqff_gguf_next(&i, &v) && v.as.u == 1);
         assert_true(uqff_gguf_next(&i, &v) && v.as.u == 0);
         done(&o, &b);
@@ -146,8 +146,9 @@ static void test_nested_arrays(void **state) {
         must_open(&o, &b);
         assert_int_equal(o.warnings.count, 1);
         assert_non_null(strstr(o.warnings.text, "key 'nest': an array of arrays"));
-        assert_int_equal(uqff_gguf_find(o.file, "after")->as.u, 9);
-        struct uqff_gguf_iterator outer = uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "nest"));
+        assert_int_equal(uqff_gguf_find_value(o.file, "after")->as.u, 9);
+        struct uqff_gguf_iterator outer =
+            uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "nest"));
         struct uqff_gguf_value middle, inner, leaf;
         assert_true(uqff_gguf_next(&outer, &middle));
         assert_int_equal(middle.as.array.kind, UQFF_GGUF_ARRAY);
@@ -165,7 +166,7 @@ static void test_nested_arrays(void **state) {
         assert_int_equal(middle.as.array.count, 0);
         assert_false(uqff_gguf_next(&outer, &middle));
         /* A scalar has no elements. */
-        outer = uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "after"));
+        outer = uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "after"));
         assert_false(uqff_gguf_next(&outer, &middle));
         done(&o, &b);
     }
@@ -343,7 +344,7 @@ static void test_cut_header(void **state) {
     assert_int_equal(uqff_gguf_alignment(o.file), 32);
     assert_int_equal(uqff_gguf_file_count(o.file), 1);
     assert_ptr_equal(uqff_gguf_source(o.file, 0), o.source);
-    assert_null(uqff_gguf_find(o.file, "x"));
+    assert_null(uqff_gguf_find_value(o.file, "x"));
     assert_null(uqff_gguf_find_tensor(o.file, "x"));
     done(&o, &b);
 }

@@ -86,7 +86,7 @@ static void visit(const struct uqff_gguf *file) {
             assert_int_equal(elements, value->as.array.count);
             assert_int_equal(iterator.position, value->as.array.position + value->as.array.bytes);
         }
-        assert_ptr_equal(uqff_gguf_find(file, uqff_gguf_key(file, i)), value);
+        assert_ptr_equal(uqff_gguf_find_value(file, uqff_gguf_key(file, i)), value);
     }
     for (size_t i = 0; i < uqff_gguf_tensor_count(file); i++) {
         const struct uqff_gguf_tensor *t = uqff_gguf_tensor(file, i);

@@ -30,7 +30,7 @@ static enum uqff_code edit_name(const char *path, const char *name,
 
 static void assert_name(const char *path, const char *name) {
     struct uqff_gguf *file = open_model(path);
-    const struct uqff_gguf_value *value = uqff_gguf_find(file, "general.name");
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(file, "general.name");
     assert_non_null(value);
     assert_int_equal(value->as.string.length, strlen(name));
     assert_memory_equal(value->as.string.bytes, name, strlen(name));
@@ -196,7 +196,7 @@ static void test_names_of_keys(void **state) {
 
 static uint64_t room_of(const char *path) {
     struct uqff_gguf *file = open_model(path);
-    const struct uqff_gguf_value *value = uqff_gguf_find(file, "uqff.padding");
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(file, "uqff.padding");
     uint64_t room = value == NULL ? 0 : value->as.array.count;
     uqff_gguf_close(file);
     return room;
@@ -457,7 +457,7 @@ static void test_leftover_split_keys(void **state) {
     struct uqff_gguf *file = open_model(path);
     struct uqff_gguf_layout *layout = NULL;
     enum uqff_gguf_edit_way way;
-    assert_non_null(uqff_gguf_find(file, "split.count"));
+    assert_non_null(uqff_gguf_find_value(file, "split.count"));
     assert_ok(uqff_gguf_edit_begin(file, &layout, &err), &err);
     assert_ok(uqff_gguf_set_u64(layout, "split.no", UQFF_GGUF_U16, 0, &err), &err);
     assert_fails(uqff_gguf_edit(file, layout, &options, NULL, &way, &err), UQFF_E_ARGUMENT, &err,
@@ -468,7 +468,7 @@ static void test_leftover_split_keys(void **state) {
     uqff_gguf_layout_free(layout);
     uqff_gguf_close(file);
     file = open_model(path);
-    assert_null(uqff_gguf_find(file, "split.count"));
+    assert_null(uqff_gguf_find_value(file, "split.count"));
     uqff_gguf_close(file);
     remove_all();
     free(path);
@@ -485,7 +485,7 @@ static void test_large(void **state) {
     struct uqff_buffer header = {0};
     assert_ok(uqff_gguf_layout_new(32, &layout, &err), &err);
     assert_ok(uqff_gguf_set_string(layout, "general.name", "four", 4, &err), &err);
-    assert_ok(uqff_gguf_layout_add(layout, "t", UQFF_TYPE_F32, 1, &ne, &err), &err);
+    assert_ok(uqff_gguf_layout_add(layout, "t", UQFF_TYPE_F32, &ne, 1, &err), &err);
     assert_ok(uqff_gguf_layout_finish(layout, 0, 0, &err), &err);
     assert_ok(uqff_gguf_layout_header(layout, 0, &header, &err), &err);
     write_file(path, header.data, header.size);

@@ -388,7 +388,7 @@ static void test_large_vocabulary(void **state) {
     struct uqff_gguf_value v;
     start = seconds();
     struct uqff_gguf_iterator i =
-        uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "tokenizer.ggml.tokens"));
+        uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "tokenizer.ggml.tokens"));
     while (uqff_gguf_next(&i, &v)) {
         n += v.as.string.length;
     }
@@ -417,7 +417,7 @@ static void test_many_entries(void **state) {
     must_open(&o, &b);
     print_message("100 000 keys and 100 000 tensors: %.4f s\n", seconds() - start);
     assert_int_equal(o.warnings.count, 0);
-    assert_int_equal(uqff_gguf_find(o.file, "key.number_77777")->as.u, 77777);
+    assert_int_equal(uqff_gguf_find_value(o.file, "key.number_77777")->as.u, 77777);
     const struct uqff_gguf_tensor *t =
         uqff_gguf_find_tensor(o.file, "blk.99999.ffn_gate_exps.weight");
     assert_ptr_equal(t, uqff_gguf_tensor(o.file, 99999));

@@ -72,10 +72,10 @@ static inline void make_model(const char *path, uint64_t alignment) {
     assert_ok(uqff_gguf_set_string(layout, "general.architecture", "llama", 5, &err), &err);
     assert_ok(uqff_gguf_set_string(layout, "general.name", "four", 4, &err), &err);
     assert_ok(uqff_gguf_set_u64(layout, "llama.block_count", UQFF_GGUF_U32, 2, &err), &err);
-    assert_ok(uqff_gguf_set_array(layout, "numbers", UQFF_GGUF_U16, 2, "\1\2\3\4", &err), &err);
+    assert_ok(uqff_gguf_set_array(layout, "numbers", UQFF_GGUF_U16, "\1\2\3\4", 2, &err), &err);
     char name[] = "tensor.0";
     for (unsigned i = 0; i < 5; i++, name[7]++) {
-        assert_ok(uqff_gguf_layout_add(layout, name, UQFF_TYPE_F32, 1, &lengths[i], &err), &err);
+        assert_ok(uqff_gguf_layout_add(layout, name, UQFF_TYPE_F32, &lengths[i], 1, &err), &err);
     }
     assert_ok(uqff_gguf_layout_finish(layout, 0, 0, &err), &err);
     assert_ok(uqff_gguf_layout_header(layout, 0, &bytes, &err), &err);

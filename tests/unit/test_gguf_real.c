@@ -35,7 +35,7 @@ static void test_vocabularies(void **state) {
         assert_string_equal(warnings.text, "");
         assert_int_equal(uqff_gguf_file_version(file), files[i].version);
         assert_int_equal(uqff_gguf_tensor_count(file), 0);
-        const struct uqff_gguf_value *tokens = uqff_gguf_find(file, "tokenizer.ggml.tokens");
+        const struct uqff_gguf_value *tokens = uqff_gguf_find_value(file, "tokenizer.ggml.tokens");
         assert_non_null(tokens);
         assert_int_equal(tokens->as.array.kind, UQFF_GGUF_STRING);
         assert_int_equal(tokens->as.array.count, files[i].tokens);

@@ -279,7 +279,7 @@ static void test_foreign_set(void **state) {
     struct uqff_gguf *file = open_model(output);
     assert_int_equal(uqff_gguf_kv_count(file), 2);
     assert_int_equal(uqff_gguf_alignment(file), 16);
-    assert_int_equal(uqff_gguf_find(file, "x")->as.u, 7);
+    assert_int_equal(uqff_gguf_find_value(file, "x")->as.u, 7);
     assert_int_equal(uqff_gguf_file_version(file), 3);
     uqff_gguf_close(file);
     remove_all();

@@ -10,7 +10,7 @@ static void test_vector(void **state) {
     assert_int_equal(o.warnings.count, 0);
     assert_int_equal(uqff_gguf_alignment(o.file), 8);
     assert_int_equal(uqff_gguf_data_offset(o.file, 0), 0xa8);
-    struct uqff_gguf_iterator i = uqff_gguf_iterate(o.file, uqff_gguf_find(o.file, "a"));
+    struct uqff_gguf_iterator i = uqff_gguf_iterate(o.file, uqff_gguf_find_value(o.file, "a"));
     struct uqff_gguf_value v;
     assert_true(uqff_gguf_next(&i, &v) && v.as.string.length == 1 && v.as.string.bytes[0] == 'x');
     assert_true(uqff_gguf_next(&i, &v) && v.as.string.length == 0);

@@ -99,7 +99,7 @@ static void test_three_parts(void **state) {
         assert_int_equal(uqff_gguf_tensor(file, 2)->offset, uqff_gguf_data_offset(file, 2));
         assert_int_equal(uqff_gguf_tensor(file, 1)->offset, uqff_gguf_data_offset(file, 1) + 32);
         assert_non_null(strstr(uqff_source_name(uqff_gguf_source(file, 2)), "m-00003-of-00003"));
-        assert_int_equal(uqff_gguf_find(file, "split.no")->as.u, 0);
+        assert_int_equal(uqff_gguf_find_value(file, "split.no")->as.u, 0);
         uqff_gguf_close(file);
     }
 }

@@ -31,7 +31,7 @@ static struct uqff_gguf *packed(const char *model, const struct uqff_metadata_pa
 
 static const struct uqff_gguf_value *value_of(const struct uqff_gguf *gguf, const char *key,
                                               enum uqff_gguf_kind kind) {
-    const struct uqff_gguf_value *value = uqff_gguf_find(gguf, key);
+    const struct uqff_gguf_value *value = uqff_gguf_find_value(gguf, key);
     if (value == NULL || value->kind != kind) {
         fail_msg("'%s': found %s, expected %s", key,
                  value == NULL ? "nothing" : uqff_gguf_kind_name(value->kind),

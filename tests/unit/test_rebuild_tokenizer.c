@@ -145,7 +145,7 @@ static void set_strings(struct uqff_gguf_layout *layout, const char *key, const 
     for (size_t i = 0; i < count; i++) {
         strings[i] = (struct uqff_gguf_string){texts_[i], strlen(texts_[i])};
     }
-    assert_ok(uqff_gguf_set_strings(layout, key, count, strings, &err), &err);
+    assert_ok(uqff_gguf_set_strings(layout, key, strings, count, &err), &err);
 }
 
 static void set_text(struct uqff_gguf_layout *layout, const char *key, const char *text) {
@@ -202,9 +202,9 @@ static void pieces_by_score(void **state) {
             uqff_store_le32(raw[1] + 4 * i, (uint32_t)types[i]);
         }
         assert_ok(
-            uqff_gguf_set_array(layout, "tokenizer.ggml.scores", UQFF_GGUF_F32, N, raw[0], &err),
+            uqff_gguf_set_array(layout, "tokenizer.ggml.scores", UQFF_GGUF_F32, raw[0], N, &err),
             &err);
-        assert_ok(uqff_gguf_set_array(layout, "tokenizer.ggml.token_type", UQFF_GGUF_I32, N, raw[1],
+        assert_ok(uqff_gguf_set_array(layout, "tokenizer.ggml.token_type", UQFF_GGUF_I32, raw[1], N,
                                       &err),
                   &err);
         assert_ok(uqff_gguf_set_bool(layout, "tokenizer.ggml.add_space_prefix", prefix == 1, &err),
@@ -239,7 +239,7 @@ static void merges_with_spaces(void **state) {
     for (size_t i = 0; i < N; i++) {
         uqff_store_le32(raw + 4 * i, (uint32_t)types[i]);
     }
-    assert_ok(uqff_gguf_set_array(layout, "tokenizer.ggml.token_type", UQFF_GGUF_I32, N, raw, &err),
+    assert_ok(uqff_gguf_set_array(layout, "tokenizer.ggml.token_type", UQFF_GGUF_I32, raw, N, &err),
               &err);
     assert_ok(uqff_gguf_set_u64(layout, "tokenizer.ggml.bos_token_id", UQFF_GGUF_U32, 5, &err),
               &err);
