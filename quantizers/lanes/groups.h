@@ -31,14 +31,19 @@ LANE void load_groups(vf *out, const float *x, size_t stride, int count, int n) 
     }
 }
 
-/* Brings the lines of the `size` bytes that follow as many into the second cache. They will be
- * wanted after a search, which takes so long that the processor has stopped fetching ahead. Beyond
- * the end of a row it does nothing. */
-LANE void fetch_after(const void *p, size_t size) {
-    uintptr_t ahead = (uintptr_t)p + size;
-    for (uintptr_t line = 0; line < size; line += 64) {
-        __builtin_prefetch((const void *)(ahead + line), 0, 2);
+/* Brings the bytes from..from + size behind p into the second cache. They will be wanted after a
+ * search, which takes so long that the processor has stopped fetching ahead. It has about twenty
+ * lines under way at a time, and work waits behind more of them: they are better fetched in parts.
+ * Beyond the end of a row it does nothing. */
+LANE void fetch(const void *p, size_t from, size_t size) {
+    for (size_t line = from; line < from + size; line += 64) {
+        __builtin_prefetch((const void *)((uintptr_t)p + line), 0, 2);
     }
+}
+
+/* The `size` bytes that follow as many. */
+LANE void fetch_after(const void *p, size_t size) {
+    fetch(p, size, size);
 }
 
 /* The floats that follow `count` of them, as many. */

@@ -16,25 +16,14 @@ LANE vf iq4_inverse(vf d) {
     return vf_keep(vf_lt(vf_abs(r), vf_set(INFINITY)), r);
 }
 
-/* Fetches what follows a chunk, and where results will go, which storing them would wait for. x is
- * wanted `lead` floats earlier. */
-LANE void iq4_fetch(const float *x, const float *importance, const unsigned char *y, size_t bytes,
-                    size_t lead) {
-    fetch_after(x + lead, IQ4_CHUNK * sizeof *x);
-    fetch_after(y, bytes);
-    if (importance) {
-        fetch_after(importance, IQ4_CHUNK * sizeof *importance);
-    }
-}
-
 LANE void iq4_nl_rows(const float *x, unsigned char *y, size_t n, const float *importance) {
     for (size_t i = 0; i < n; i += IQ4_CHUNK) {
         int here = n - i < IQ4_CHUNK ? (int)(n - i) : IQ4_CHUNK;
         int blocks = here / IQ4_GROUP;
         float d[2 * VF_LANES], id[2 * VF_LANES];
-        struct iq4_weights w = {importance ? importance + i : NULL, NULL};
-        iq4_fetch(x + i, w.importance, y, IQ4_CHUNK / IQ4_GROUP * 18, 0);
+        struct iq4_weights w = {importance ? importance + i : NULL, NULL, IQ4_CHUNK * sizeof *x};
         iq4_search(x + i, w, blocks, d);
+        fetch_after(y, IQ4_CHUNK / IQ4_GROUP * 18); /* where results go: storing would wait */
         vf_store(id, iq4_inverse(vf_load(d)));
         vf_store(id + VF_LANES, iq4_inverse(vf_load(d + VF_LANES)));
         for (int b = 0; b < blocks; b++, y += 18) {
@@ -62,11 +51,7 @@ LANE void iq4_xs_store_scales(const float scales[8], float id[VF_LANES], unsigne
     uqff_store_le16(y + 2, (uint16_t)high);
 }
 
-/* Super-blocks of a chunk, and what of them lies ahead where their sums of squares are taken. */
-enum {
-    IQ4_SUPER_BLOCKS = IQ4_CHUNK / IQ4_SUPER,
-    IQ4_SQUARES_LEAD = VF_LANES * IQ4_SUPER - IQ4_CHUNK
-};
+enum { IQ4_SUPER_BLOCKS = IQ4_CHUNK / IQ4_SUPER };
 
 LANE void iq4_xs_rows(const float *x, unsigned char *y, size_t n, const float *importance) {
     float sigma2[VF_LANES] = {0.0f};
@@ -84,10 +69,11 @@ LANE void iq4_xs_rows(const float *x, unsigned char *y, size_t n, const float *i
         for (int g = 0; g < 2 * VF_LANES; g++) {
             of_group[g] = sigma2[block + (size_t)g * IQ4_GROUP / IQ4_SUPER];
         }
-        struct iq4_weights w = {importance ? importance + i : NULL, of_group};
-        iq4_fetch(x + i, w.importance, y, IQ4_SUPER_BLOCKS * 136,
-                  importance ? IQ4_SQUARES_LEAD : 0);
+        /* With importance, x is wanted for squares first. */
+        size_t ahead = importance ? VF_LANES * IQ4_SUPER : IQ4_CHUNK;
+        struct iq4_weights w = {importance ? importance + i : NULL, of_group, ahead * sizeof *x};
         iq4_search(x + i, w, here / IQ4_GROUP, d);
+        fetch_after(y, IQ4_SUPER_BLOCKS * 136); /* where results go: storing would wait */
         /* Scales are long chains of operations: side by side they wait together. */
         float id[IQ4_SUPER_BLOCKS][VF_LANES];
         int blocks = here / IQ4_SUPER;

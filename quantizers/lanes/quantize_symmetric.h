@@ -150,6 +150,15 @@ LANE void q6_k_store_codes(const struct symmetric_block *b, unsigned char *y) {
     }
 }
 
+/* Half of the super-blocks that are searched next. */
+LANE void q6_k_fetch(const float *x, const float *importance, size_t half) {
+    const size_t size = QX_BLOCKS * SYMMETRIC_LENGTH * sizeof *x;
+    fetch(x, size + half * size / 2, size / 2);
+    if (importance) {
+        fetch(importance, size + half * size / 2, size / 2);
+    }
+}
+
 SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     for (size_t i = 0; i < n;) {
@@ -168,12 +177,10 @@ SIMD void LEVEL(quantize_q6_k)(const float *x, unsigned char *y, size_t n,
                 q[v].w[k] = vf_mul(q[v].x[k], q[v].x[k]);
             }
         }
-        fetch_for_later(x + i, QX_BLOCKS * SYMMETRIC_LENGTH);
-        fetch_after(y, 210 * QX_BLOCKS); /* where results go, too: storing them would wait */
-        if (importance) {
-            fetch_for_later(importance + i, QX_BLOCKS * SYMMETRIC_LENGTH);
-        }
+        q6_k_fetch(x + i, importance ? importance + i : NULL, 0);
         symmetric_search(b, blocks, q, &qx_type_32);
+        q6_k_fetch(x + i, importance ? importance + i : NULL, 1);
+        fetch_after(y, 210 * QX_BLOCKS); /* where results go, too: storing them would wait */
         /* Scales are long chains of operations: side by side they wait together. */
         bool some[QX_BLOCKS];
         for (int k = 0; k < blocks; k++) {

@@ -51,6 +51,7 @@ LANE void weighted_store_codes(unsigned char *y, vb codes, bool five_bits) {
 LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const float *x,
                              unsigned char *y, size_t n, const float *importance) {
     const size_t bytes = five_bits ? 22 : 18;
+    const size_t ahead = 2 * VF_LANES * WEIGHTED_LENGTH * sizeof *x; /* of what is searched next */
     float sigma2 = row_sigma2(x, n);
     for (size_t i = 0; i < n;) {
         size_t left = (n - i) / WEIGHTED_LENGTH;
@@ -61,11 +62,10 @@ LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const floa
         for (int v = 0; v < vectors; v++) {
             size_t at = i + VF_LANES * WEIGHTED_LENGTH * (size_t)v;
             weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - VF_LANES * v, sigma2);
+            fetch(x + at, ahead, ahead / 2);
         }
-        fetch_for_later(x + i, 2 * VF_LANES * WEIGHTED_LENGTH);
-        fetch_for_later(importance + i, 2 * VF_LANES * WEIGHTED_LENGTH);
-        fetch_after(y, 2 * VF_LANES * bytes);
         qx_search(q, vectors, WEIGHTED_LENGTH, t, true);
+        fetch_after(y, 2 * VF_LANES * bytes); /* where results go, too: storing them would wait */
         for (int v = 0; v < vectors; v++) {
             vf_store(scale + VF_LANES * v, q[v].scale);
             vf_store(iscale + VF_LANES * v, q[v].iscale);
@@ -76,6 +76,7 @@ LANE void weighted_symmetric(const struct qx_type *t, bool five_bits, const floa
             vb codes =
                 weighted_codes(x + i, iscale[k], 0.0f, -t->nmax, t->nmax - 1.0f, (int)t->nmax);
             weighted_store_codes(y + 2, codes, five_bits);
+            fetch(importance + i, ahead, WEIGHTED_LENGTH * sizeof *x);
         }
     }
 }

@@ -125,6 +125,7 @@ LANE void iq4_prepare(struct iq4_elements *e, const struct iq4_lanes *q, int i, 
 struct iq4_weights {
     const float *importance; /* or NULL: squares of x */
     const float *sigma2;     /* of each group, or NULL: of the group itself */
+    size_t ahead;            /* the distance in bytes of those x that are fetched for later */
 };
 
 /* Groups of zeros, and those so large that a product of smax overflows, are searched apart. Makes
@@ -190,6 +191,15 @@ static inline float iq4_search_apart(const float *x, struct iq4_weights w, int g
     return uqff_iq4_search(x, own);
 }
 
+/* Fetches half of what takes the place of a vector of groups in the next search. */
+LANE void iq4_fetch(const float *x, struct iq4_weights w, size_t half) {
+    const size_t size = VF_LANES * IQ4_GROUP / 2 * sizeof *x;
+    fetch(x, w.ahead + half * size, size);
+    if (w.importance) {
+        fetch(w.importance, (4 + half) * size, size);
+    }
+}
+
 /* Begins with up to a vector of groups. Returns those that are searched apart. */
 LANE unsigned iq4_try(struct iq4_lanes *q, struct iq4_sums *s, const float *x, struct iq4_weights w,
                       int groups) {
@@ -198,8 +208,10 @@ LANE unsigned iq4_try(struct iq4_lanes *q, struct iq4_sums *s, const float *x, s
     if (w.importance) {
         load_groups(q->importance, w.importance, IQ4_GROUP, groups, IQ4_GROUP);
     }
+    iq4_fetch(x, w, 0);
     unsigned apart = iq4_set_apart(q);
     iq4_begin(q, &e, w);
+    iq4_fetch(x, w, 1);
     iq4_add_up(&e, s);
     return apart;
 }
@@ -214,7 +226,7 @@ LANE void iq4_search(const float *x, struct iq4_weights w, int groups, float d[2
     if (last) {
         const int at = VF_LANES * IQ4_GROUP;
         struct iq4_weights more = {w.importance ? w.importance + at : NULL,
-                                   w.sigma2 ? w.sigma2 + VF_LANES : NULL};
+                                   w.sigma2 ? w.sigma2 + VF_LANES : NULL, w.ahead};
         apart |= iq4_try(&q[1], &s[1], x + at, more, groups - VF_LANES) << VF_LANES;
     }
     for (int t = 1; t < IQ4_TRIALS; t++) {
