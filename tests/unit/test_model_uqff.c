@@ -207,7 +207,7 @@ static void opens_plain_directories(void **state) {
 
     pack(UQFF_PACK_MISTRALRS, "both", two, 2, false);
     assert_fails(uqff_model_open(in_folder("both"), &options, &model, &err), UQFF_E_UNKNOWN, &err,
-                 "expected '#' and one of: q4_0, q8_0");
+                 "#q4_0: q4_0, q8_0");
     snprintf(reference, sizeof reference, "%s#q4_0", in_folder("both"));
     model = must_open(reference);
     check_module(model, Q, &checkpoint[3], UQFF_TYPE_Q4_0);
