@@ -270,6 +270,8 @@ enum uqff_code uqff_gguf_edit(const struct uqff_gguf *file, struct uqff_gguf_lay
                               const struct uqff_gguf_edit_options *options,
                               const struct uqff_progress *progress, enum uqff_gguf_edit_way *way,
                               struct uqff_error *err) {
+    static const struct uqff_gguf_edit_options defaults = {.output = NULL};
+    options = options != NULL ? options : &defaults;
     enum uqff_code code = check_edit(file, layout, options, err);
     if (code == UQFF_OK && options->output == NULL) {
         code = check_path(file, err);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -137,7 +138,7 @@ struct file {
     bool kept;          /* fd was taken from the process's share */
     struct stat opened; /* what fstat() said at open */
     char *name;
-    void *map;
+    _Atomic(void *) map; /* made on first use, by whichever thread comes first */
 };
 
 /* Opens `name` below `directory` to see what it is; `path` is what errors call it. */
@@ -225,16 +226,22 @@ static enum uqff_code file_read(void *self, uint64_t offset, void *out, size_t n
 
 static const void *file_map(void *self) {
     struct file *file = self;
+    void *map = atomic_load(&file->map);
     size_t n;
     int fd = -1;
-    if (file->map == NULL && file->opened.st_size > 0 &&
+    if (map == NULL && file->opened.st_size > 0 &&
         uqff_to_size((uint64_t)file->opened.st_size, &n) &&
         file_acquire(file, &fd, NULL) == UQFF_OK) {
-        file->map = uqff_os.map(fd, n); /* which outlives the descriptor */
+        void *made = uqff_os.map(fd, n); /* which outlives the descriptor */
         file_release(file, fd);
+        if (made != NULL && !atomic_compare_exchange_strong(&file->map, &map, made)) {
+            munmap(made, n); /* `map` is now the one that another thread has made meanwhile */
+        } else {
+            map = made;
+        }
     }
     /* There is nothing to map in an empty file, and nothing to read either. */
-    return file->opened.st_size == 0 ? "" : file->map;
+    return file->opened.st_size == 0 ? "" : map;
 }
 
 static void file_close(void *self) {

@@ -252,6 +252,10 @@ out:
 
 enum uqff_code uqff_container_read_asset(const struct uqff_container *container, size_t i,
                                          char **out, size_t *size, struct uqff_error *err) {
+    enum uqff_code code = check_index(container, "asset", i, container->asset_count, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
     const struct uqff_asset *asset = &container->assets[i];
     const struct uqff_st_tensor *tensor = asset->entry.tensor;
     struct uqff_source *source = container->shards[asset->entry.shard].source;
@@ -267,7 +271,7 @@ enum uqff_code uqff_container_read_asset(const struct uqff_container *container,
         return uqff_fail_memory(err);
     }
     raw[n] = 0;
-    enum uqff_code code = uqff_source_read(source, tensor->offset, raw, n, err);
+    code = uqff_source_read(source, tensor->offset, raw, n, err);
     if (code == UQFF_OK && asset->compressed) {
         code = inflate_all(uqff_source_name(source), tensor->name, (unsigned char *)raw, n, out,
                            size, err);

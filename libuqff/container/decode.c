@@ -284,6 +284,10 @@ enum uqff_code uqff_container_read_rows(const struct uqff_container *container, 
         [UQFF_FORMAT_FP8] = decode_fp8,     [UQFF_FORMAT_AFQ] = decode_afq,
         [UQFF_FORMAT_MXFP4] = decode_mxfp4,
     };
+    enum uqff_code code = check_index(container, "blob", blob, container->blob_count, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
     const struct uqff_blob *b = &container->blobs[blob];
     const struct uqff_module *module = &container->modules[b->module];
     const char *where = uqff_container_where(container, b->entry.shard);
@@ -319,8 +323,7 @@ enum uqff_code uqff_container_read_rows(const struct uqff_container *container, 
         return read_hqq(container, b, container->codings[blob], out, err);
     }
     struct slab slab = {.blob = b, .coding = container->codings[blob], .columns = (size_t)columns};
-    enum uqff_code code =
-        read_by_rows(container, &slab, decoders[b->format], first_row, rows, out, err);
+    code = read_by_rows(container, &slab, decoders[b->format], first_row, rows, out, err);
     if (code != UQFF_OK && uqff_code_family(code) == UQFF_FAMILY_INPUT) {
         uqff_error_prefix(err, "%s: '%s'", where, b->entry.tensor->name);
     }

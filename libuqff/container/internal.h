@@ -224,6 +224,15 @@ static inline const char *uqff_container_where(const struct uqff_container *cont
     return uqff_source_name(container->shards[shard].source);
 }
 
+/* What a caller's search did not find, UQFF_NONE, is refused before anything is looked up by it. */
+static inline enum uqff_code check_index(const struct uqff_container *container, const char *what,
+                                         size_t i, size_t count, struct uqff_error *err) {
+    return i < count ? UQFF_OK
+                     : uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                                 "%s: no such %s: found index %zu, expected one below %zu",
+                                 uqff_container_where(container, 0), what, i, count);
+}
+
 /* ---- plan.c, layout.c ------------------------------------------------------------------------ */
 
 /* Order of classes inside a shard of a multi-quant file. */

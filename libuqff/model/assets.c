@@ -248,6 +248,10 @@ uint64_t uqff_model_asset_size(const struct uqff_model *model, size_t i) {
 
 enum uqff_code uqff_model_read_asset(const struct uqff_model *model, size_t i, char **out,
                                      size_t *size, struct uqff_error *err) {
+    enum uqff_code code = check_index(model, "side file", i, model->asset_count, err);
+    if (code != UQFF_OK) {
+        return code;
+    }
     const struct asset *asset = &model->assets[i];
     if (asset->source == NULL) {
         return uqff_container_read_asset(model->container, asset->index, out, size, err);
@@ -257,8 +261,7 @@ enum uqff_code uqff_model_read_asset(const struct uqff_model *model, size_t i, c
     if (bytes == NULL) {
         return uqff_fail_memory(err);
     }
-    enum uqff_code code =
-        uqff_source_read(asset->source, asset->offset, bytes, (size_t)asset->size, err);
+    code = uqff_source_read(asset->source, asset->offset, bytes, (size_t)asset->size, err);
     if (code != UQFF_OK) {
         uqff_free(bytes);
         return code;

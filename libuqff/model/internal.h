@@ -188,6 +188,17 @@ enum uqff_code uqff_model_locate(const char *directory, const char *variant,
                                  const struct uqff_warner *warner, struct uqff_arena *arena,
                                  struct located *out, struct uqff_error *err);
 
+/* ---- reading (read.c, rows.c, assets.c) ------------------------------------------------------ */
+
+/* What a caller's search did not find, UQFF_NONE, is refused before anything is looked up by it. */
+static inline enum uqff_code check_index(const struct uqff_model *model, const char *what, size_t i,
+                                         size_t count, struct uqff_error *err) {
+    return i < count ? UQFF_OK
+                     : uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                                 "%s: no such %s: found index %zu, expected one below %zu",
+                                 uqff_model_path(model), what, i, count);
+}
+
 /* ---- building (tensors.c, claims.c, modules.c) ----------------------------------------------- */
 
 /* Room for one more tensor, zeroed, with `stored_type` etc. to be filled. NULL: no memory, err set.

@@ -344,7 +344,8 @@ static enum uqff_code decoded_rows(const struct tensor *t, uint64_t first, uint6
 enum uqff_code uqff_model_read(const struct uqff_model *model, size_t tensor, uint64_t offset,
                                void *out, size_t n, struct uqff_error *err) {
     const struct tensor *t = &model->tensors[tensor];
-    enum uqff_code code = check_readable(t, err);
+    enum uqff_code code = check_index(model, "tensor", tensor, model->tensor_count, err);
+    code = code != UQFF_OK ? code : check_readable(t, err);
     if (code != UQFF_OK) {
         return code;
     }
@@ -364,7 +365,8 @@ enum uqff_code uqff_model_read(const struct uqff_model *model, size_t tensor, ui
 enum uqff_code uqff_model_read_rows(const struct uqff_model *model, size_t tensor, uint64_t first,
                                     uint64_t rows, float *out, struct uqff_error *err) {
     const struct tensor *t = &model->tensors[tensor];
-    enum uqff_code code = check_readable(t, err);
+    enum uqff_code code = check_index(model, "tensor", tensor, model->tensor_count, err);
+    code = code != UQFF_OK ? code : check_readable(t, err);
     if (code != UQFF_OK) {
         return code;
     }

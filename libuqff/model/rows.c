@@ -47,7 +47,8 @@ static enum uqff_code check_range(const struct module *m, uint64_t first, uint64
 enum uqff_code uqff_model_module_rows(const struct uqff_model *model, size_t module, uint64_t first,
                                       uint64_t rows, float *out, struct uqff_error *err) {
     const struct module *m = &model->modules[module];
-    enum uqff_code code = check_range(m, first, rows, err);
+    enum uqff_code code = check_index(model, "module", module, model->module_count, err);
+    code = code != UQFF_OK ? code : check_range(m, first, rows, err);
     while (rows > 0 && code == UQFF_OK) {
         uint64_t row, left;
         size_t tensor = locate(m, first, &row, &left);
@@ -66,7 +67,8 @@ enum uqff_code uqff_model_module_raw_rows(const struct uqff_model *model, size_t
     const struct module *m = &model->modules[module];
     unsigned char *bytes = out;
     uint64_t row_bytes = 0;
-    enum uqff_code code = check_range(m, first, rows, err);
+    enum uqff_code code = check_index(model, "module", module, model->module_count, err);
+    code = code != UQFF_OK ? code : check_range(m, first, rows, err);
     if (code != UQFF_OK) {
         return code;
     }

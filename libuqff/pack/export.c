@@ -220,6 +220,8 @@ enum uqff_code uqff_export(const struct uqff_model *model,
                            const struct uqff_progress *progress, struct uqff_error *err) {
     struct uqff_arena arena = {0};
     enum uqff_code code = UQFF_OK;
+    static const struct uqff_export_options defaults = {.format = UQFF_EXPORT_MISTRALRS};
+    options = options != NULL ? options : &defaults;
     const char *directory = options->output, *name = NULL, *recipe = NULL;
     uint32_t type = 0;
     if (options->format == UQFF_EXPORT_GGUF) {

@@ -109,6 +109,11 @@ static enum uqff_code scan_part(void *context, size_t i, unsigned thread, struct
 
 enum uqff_code uqff_model_stats(const struct uqff_model *model, size_t tensor, unsigned threads,
                                 struct uqff_tensor_stats *out, struct uqff_error *err) {
+    if (tensor >= uqff_model_tensor_count(model)) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
+                         "%s: no such tensor: found index %zu, expected one below %zu",
+                         uqff_model_path(model), tensor, uqff_model_tensor_count(model));
+    }
     struct stats stats = {
         .model = model, .tensor = tensor, .info = uqff_model_tensor(model, tensor)};
     const struct uqff_type_info *type = uqff_type_info(stats.info->type);

@@ -79,6 +79,8 @@ static enum uqff_code check_options(const struct uqff_sampler_options *options,
 
 enum uqff_code uqff_sampler_new(const struct uqff_sampler_options *options,
                                 struct uqff_sampler **out, struct uqff_error *err) {
+    static const struct uqff_sampler_options defaults = {.temperature = 0};
+    options = options != NULL ? options : &defaults;
     enum uqff_code code = check_options(options, err);
     if (code != UQFF_OK) {
         return code;

@@ -244,6 +244,8 @@ static void check_rows(const struct uqff_container *container, const struct form
                      &err, "as a whole");
     }
     assert_ok(uqff_container_read_rows(container, 0, rows, 0, values, &err), &err);
+    assert_fails(uqff_container_read_rows(container, UQFF_NONE, 0, 1, values, &err),
+                 UQFF_E_ARGUMENT, &err, "no such blob");
     assert_fails(uqff_container_read_rows(container, 0, 1, rows, values, &err), UQFF_E_ARGUMENT,
                  &err, "rows");
     assert_fails(uqff_container_read_rows(container, 0, UINT64_MAX, 2, values, &err),

@@ -256,6 +256,10 @@ static void test_stats(void **state) {
                 ((double)x[i] - sum / (double)finite) * ((double)x[i] - sum / (double)finite);
         }
     }
+    struct uqff_error err;
+    struct uqff_tensor_stats none;
+    assert_fails(uqff_model_stats(model, UQFF_NONE, 1, &none, &err), UQFF_E_ARGUMENT, &err,
+                 "no such tensor");
     const struct uqff_tensor_stats one = stats_of(model, big.name, 1);
     const struct uqff_tensor_stats many = stats_of(model, big.name, 4);
     assert_memory_equal(&one.mean, &many.mean, sizeof one.mean);

@@ -155,7 +155,21 @@ static void keeps_to_its_ranges(void **state) {
                  "found 524288");
     assert_ok(uqff_model_module_rows(model, 0, 1024, 0, values, &err), &err);
     assert_ok(uqff_model_read(model, 0, 524288, values, 0, &err), &err);
-    assert_int_equal(uqff_model_find_tensor(model, "lm_head.weigh"), UQFF_NONE);
+    const size_t none = uqff_model_find_tensor(model, "lm_head.weigh");
+    assert_int_equal(none, UQFF_NONE);
+    char *text = NULL;
+    size_t size;
+    assert_fails(uqff_model_read(model, none, 0, values, 1, &err), UQFF_E_ARGUMENT, &err,
+                 "no such tensor");
+    assert_fails(uqff_model_read_rows(model, none, 0, 1, values, &err), UQFF_E_ARGUMENT, &err,
+                 "no such tensor");
+    assert_fails(uqff_model_module_rows(model, none, 0, 1, values, &err), UQFF_E_ARGUMENT, &err,
+                 "no such module");
+    assert_fails(
+        uqff_model_module_raw_rows(model, uqff_model_module_count(model), 0, 1, values, &err),
+        UQFF_E_ARGUMENT, &err, "no such module");
+    assert_fails(uqff_model_read_asset(model, none, &text, &size, &err), UQFF_E_ARGUMENT, &err,
+                 "no such side file");
     uqff_model_close(model);
 }
 
