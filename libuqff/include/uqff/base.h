@@ -8,9 +8,18 @@
  *  - A function that can fail returns `enum uqff_code`, UQFF_OK being 0, and describes the failure
  *    in the caller's `struct uqff_error`. `err` may be NULL where the text is of no interest.
  *  - Nothing here prints, exits, reads the environment, or aborts on any input.
- *  - Objects are not locked. Different objects may be used from different threads; where one object
- *    may be used from several threads at once, its function says so.
  *  - `*out` is written only on success, unless a function says otherwise.
+ *  - What an `open` or `new` made, the `close` or `free` beside it releases; those take NULL too.
+ *    What a getter points to belongs to the object and stays as long as that. What a function hands
+ *    over is freed with uqff_free.
+ *  - A getter's index is below its count. Functions that can fail refuse another one, as that of a
+ *    name that was not found, with UQFF_E_ARGUMENT.
+ *  - Options whose members are all zero are the defaults; NULL is the same, where none is needed.
+ *  - Objects are not locked. Different objects may be used from different threads; functions that
+ *    take an object as const may be called for the same one from several threads at once, others
+ *    only where they say so.
+ *  - For C++: some functions have a struct's name (uqff_gguf_tensor), which then takes the word
+ *    `struct` before it, as in C.
  */
 #ifndef UQFF_BASE_H
 #define UQFF_BASE_H
@@ -131,7 +140,7 @@ UQFF_API void uqff_error_prefix(struct uqff_error *err, const char *format, ...)
 UQFF_API const char *uqff_code_name(enum uqff_code code);
 UQFF_API enum uqff_family uqff_code_family(enum uqff_code code);
 
-/* Version of the library that is running, e.g. "0.1.0". */
+/* Version of the library that is running, e.g. "0.1.0"; of these headers: uqff/version.h. */
 UQFF_API const char *uqff_version(void);
 
 /* ---- warnings -------------------------------------------------------------------------------- */
@@ -343,7 +352,7 @@ UQFF_API enum uqff_code uqff_make_directory(const char *path,
 struct uqff_folder;
 UQFF_API enum uqff_code uqff_folder_make(const char *path, struct uqff_folder **out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
-/* Frees; removes the directory, if it is empty, unless `keep`. NULL is fine. */
+/* Frees; removes the directory, if it is empty, unless `keep`. */
 UQFF_API void uqff_folder_close(struct uqff_folder *folder, bool keep);
 /* The names in a directory, sorted bytewise, "." and ".." left out. *names lives in `arena`. */
 UQFF_API enum uqff_code uqff_list_directory(const char *path, struct uqff_arena *arena,
@@ -448,13 +457,14 @@ UQFF_API bool uqff_unhex(void *out, const char *hex, size_t n); /* reads 2*n dig
 
 /* ---- byte sources ---------------------------------------------------------------------------- */
 
-/* Something with a size that bytes can be read from at any offset. read() may be called from
- * several threads at once. */
+/* Something with a size that bytes can be read from at any offset. Reading and mapping may be done
+ * by several threads at once. */
 struct uqff_source;
 
 /* What an implementation provides; base has files and memory, hub has HTTP. */
 struct uqff_source_ops {
-    /* Reads exactly n bytes at offset, which lie inside the size; anything less is an error. */
+    /* Reads exactly n bytes at offset, which lie inside the size; anything less is an error. Called
+     * from several threads at once, as is map(). */
     enum uqff_code (*read)(void *self, uint64_t offset, void *out, size_t n,
                            struct uqff_error *err);
     /* The whole content in memory for as long as the source is open, or NULL. May be NULL. */
@@ -462,7 +472,8 @@ struct uqff_source_ops {
     void (*close)(void *self); /* may be NULL */
 };
 
-/* Wraps an implementation. `name` is copied; it stands in error messages. */
+/* Wraps an implementation. `name` is copied; it stands in error messages. On success the source
+ * owns `self`, and closes it. */
 UQFF_API enum uqff_code uqff_source_new(const struct uqff_source_ops *ops, void *self,
                                         uint64_t size, const char *name, struct uqff_source **out,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
@@ -487,12 +498,12 @@ UQFF_API enum uqff_code uqff_directory_source(const struct uqff_directory *direc
                                               const char *name, size_t name_length,
                                               struct uqff_source **out,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_directory_close(struct uqff_directory *directory); /* NULL is fine */
+UQFF_API void uqff_directory_close(struct uqff_directory *directory);
 /* Memory that outlives the source. */
 UQFF_API enum uqff_code uqff_source_memory(const void *bytes, size_t n, const char *name,
                                            struct uqff_source **out,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_source_close(struct uqff_source *source); /* NULL is fine */
+UQFF_API void uqff_source_close(struct uqff_source *source);
 
 UQFF_API uint64_t uqff_source_size(const struct uqff_source *source);
 UQFF_API const char *uqff_source_name(const struct uqff_source *source);
@@ -500,7 +511,7 @@ UQFF_API const char *uqff_source_name(const struct uqff_source *source);
 UQFF_API enum uqff_code uqff_source_read(struct uqff_source *source, uint64_t offset, void *out,
                                          size_t n, struct uqff_error *err) UQFF_MUST_CHECK;
 /* Maps the whole file for reading on first use; NULL where that is impossible. A file that is cut
- * while mapped raises SIGBUS: readers of headers use uqff_source_read. Not thread-safe. */
+ * while mapped raises SIGBUS: readers of headers use uqff_source_read. Thread-safe. */
 UQFF_API const void *uqff_source_map(struct uqff_source *source);
 /* True when the source is a file and `path` names the same one (device and inode). */
 UQFF_API bool uqff_source_is_file(const struct uqff_source *source, const char *path);
@@ -534,10 +545,11 @@ UQFF_API const char *uqff_sink_temporary_path(const struct uqff_sink *sink); /* 
 /* Flushes data to the device. After it the temporary file can be opened and checked. */
 UQFF_API enum uqff_code uqff_sink_flush(struct uqff_sink *sink,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
-/* Renames to the final name and flushes the directory. The sink is closed by uqff_sink_close. */
+/* Flushes what is not flushed yet, renames to the final name and flushes the directory. The sink is
+ * closed by uqff_sink_close. */
 UQFF_API enum uqff_code uqff_sink_publish(struct uqff_sink *sink,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
-/* Closes; removes the temporary file unless it was published. NULL is fine. */
+/* Closes; removes the temporary file unless it was published. */
 UQFF_API void uqff_sink_close(struct uqff_sink *sink);
 /* Writes a small file whole, through a sink. */
 UQFF_API enum uqff_code uqff_write_file(const char *path, const void *bytes, size_t n,

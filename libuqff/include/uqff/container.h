@@ -155,7 +155,7 @@ UQFF_API enum uqff_code uqff_container_read_asset(const struct uqff_container *c
                                                   char **out, size_t *size,
                                                   struct uqff_error *err) UQFF_MUST_CHECK;
 /* Decodes `rows` rows (of shape[rank-1] weights, counted over all outer dimensions) of a blob to
- * float32. All formats but HQQ; for HQQ whole tensors only. Thread-safe. */
+ * float32: rows * shape[rank-1] values. Of a blob in the format HQQ all rows at once. */
 UQFF_API enum uqff_code uqff_container_read_rows(const struct uqff_container *container,
                                                  size_t blob, uint64_t first_row, uint64_t rows,
                                                  float *out,
@@ -171,6 +171,10 @@ UQFF_API bool uqff_container_header_digest(const struct uqff_container *containe
 /* ---- planning a container -------------------------------------------------------------------- */
 
 /* What a container shall hold. All names and arrays are borrowed until the plan is freed.
+ *
+ * The order of calls: describe it in a uqff_container_spec and plan; make a writer; append the
+ * bytes of every entry of the plan whose kind is BIAS, RESIDUAL, RESIDUAL_BIAS, ASSET, BLOB or
+ * SCALES; and publish.
  *
  * A side file that compresses better than 200:1 is planned raw: no reader would inflate it. */
 struct uqff_spec_module {
@@ -226,7 +230,8 @@ struct uqff_container_spec {
     uint64_t max_shard; /* bytes of a shard file; 0: one file (plain: 10 GiB of payload) */
 };
 
-/* Order of modules in a container: layer number (outside layers first), then name. For qsort. */
+/* Order of modules in a container: layer number (outside layers first), then name. Compares as
+ * strcmp does. */
 UQFF_API int uqff_module_order(const char *a, const char *b);
 
 /* True when mistral.rs can load a module of that type, so that it may stand in a default variant. A

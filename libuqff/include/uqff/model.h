@@ -66,9 +66,8 @@ struct uqff_rope_scaling {
     size_t long_count, short_count;
 };
 
-/* What packing and validation need of config.json (or of GGUF metadata). A count is 0 and a string
- * is
- * "" where the source does not say; every value present was checked for kind and range. */
+/* What packing and validation need of config.json (or of GGUF metadata). Where the source does not
+ * say, a count is 0 and a string ""; every value present was checked for kind and range. */
 struct uqff_config {
     const char *architecture; /* first of "architectures" */
     const char *model_type;
@@ -131,7 +130,9 @@ struct uqff_model;
  * (first of a split set), a .uqff (multi-quant, a shard of a plain set, or UQFF 0.x with
  * config.json beside it), or a directory with UQFF files. A '#' that is part of an existing file
  * name is taken as such. Without a variant, a multi-quant file gives its default (or only) variant.
- * All containers are validated. */
+ * All containers are validated. UQFF_E_NOT_FOUND when nothing is there, or no model in a directory;
+ * UQFF_E_UNKNOWN for a variant that is not there, or with several of which none is the default;
+ * else the errors of the container. */
 UQFF_API enum uqff_code uqff_model_open(const char *reference,
                                         const struct uqff_model_options *options,
                                         struct uqff_model **out,
@@ -186,11 +187,14 @@ UQFF_API size_t uqff_model_tensor_count(const struct uqff_model *model);
 UQFF_API const struct uqff_tensor *uqff_model_tensor(const struct uqff_model *model, size_t i);
 UQFF_API size_t uqff_model_find_tensor(const struct uqff_model *model,
                                        const char *name); /* UQFF_NONE */
-/* Raw bytes of a tensor. Thread-safe. */
+/* `n` bytes of a tensor from `offset` on, as its type has them; numbers are little-endian.
+ * UQFF_E_ARGUMENT for a range beyond its bytes. */
 UQFF_API enum uqff_code uqff_model_read(const struct uqff_model *model, size_t tensor,
                                         uint64_t offset, void *out, size_t n,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
-/* Rows of shape[rank-1] elements, counted over all outer dimensions, as float32. Thread-safe. */
+/* Rows of shape[rank-1] elements, counted over all outer dimensions, as float32: rows *
+ * shape[rank-1] values (a scalar is a row of one). UQFF_E_ARGUMENT for rows beyond the shape,
+ * UQFF_E_TYPE for a type that cannot be decoded. */
 UQFF_API enum uqff_code uqff_model_read_rows(const struct uqff_model *model, size_t tensor,
                                              uint64_t first, uint64_t rows, float *out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
@@ -225,10 +229,13 @@ UQFF_API const struct uqff_model_module *uqff_model_module(const struct uqff_mod
                                                            size_t i);
 UQFF_API size_t uqff_model_find_module(const struct uqff_model *model,
                                        const char *name); /* UQFF_NONE */
+/* Rows of `columns` elements as float32: rows * columns values, with the errors of
+ * uqff_model_read_rows. */
 UQFF_API enum uqff_code uqff_model_module_rows(const struct uqff_model *model, size_t module,
                                                uint64_t first, uint64_t rows, float *out,
                                                struct uqff_error *err) UQFF_MUST_CHECK;
-/* Raw rows, in the module's own order, when `type` is one type: rows * row bytes. */
+/* Raw rows, in the module's own order: rows * uqff_row_bytes(type, columns) bytes. UQFF_E_TYPE when
+ * its tensors differ in type. */
 UQFF_API enum uqff_code uqff_model_module_raw_rows(const struct uqff_model *model, size_t module,
                                                    uint64_t first, uint64_t rows, void *out,
                                                    struct uqff_error *err) UQFF_MUST_CHECK;

@@ -289,12 +289,13 @@ UQFF_API enum uqff_code uqff_variants_rewrite(const char *path,
 enum uqff_severity { UQFF_NOTE, UQFF_WARNING, UQFF_FAILURE };
 
 /* Receives findings, one printable line each. `code` is a stable word:
- *   any file      format digest header-digest no-digests nonfinite nonfinite-scale padding zero
- * asset big-endian target recomputing   recompute recipe mistral.rs    no-default unloadable-type
- * float-blocks block version dtype experts tied name bias residual-incomplete residual-moved
- * sidecar checkpoint config report llama.cpp     version big-endian alignment key limit
- * nested-array layout name type tensors architecture tokenizer not-a-model
- */
+ *  - any file: format, digest, header-digest, no-digests, nonfinite, nonfinite-scale, padding,
+ *    zero, asset, big-endian, target;
+ *  - recomputing: recompute, recipe;
+ *  - for mistral.rs: no-default, unloadable-type, float-blocks, block, version, dtype, experts,
+ *    tied, name, bias, residual-incomplete, residual-moved, sidecar, checkpoint, config, report;
+ *  - for llama.cpp: version, big-endian, alignment, key, limit, nested-array, layout, name, type,
+ *    tensors, architecture, tokenizer, not-a-model. */
 struct uqff_findings {
     void (*add)(void *context, enum uqff_severity severity, const char *code, const char *text);
     void *context;
@@ -322,12 +323,15 @@ UQFF_API enum uqff_code uqff_verify(const char *path, const struct uqff_verify_o
 
 /* ---- statistics and comparison --------------------------------------------------------------- */
 
+/* Of one tensor, over all its elements. */
 struct uqff_tensor_stats {
     double min, max, mean, deviation; /* of the decoded finite values */
     uint64_t zeros, nonfinite, elements;
-    bool has_scales;
+    bool has_scales; /* a block type: then the range of its scales, as uqff_scan_scales gives it */
     float scale_min, scale_max;
 };
+/* `tensor` as of uqff_model_tensor; `threads` 0: all available. UQFF_E_TYPE for a type that cannot
+ * be decoded. */
 UQFF_API enum uqff_code uqff_model_stats(const struct uqff_model *model, size_t tensor,
                                          unsigned threads, struct uqff_tensor_stats *out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;

@@ -73,6 +73,9 @@ struct uqff_st_tensor {
     uint64_t bytes;
 };
 
+/* An open reader. A tensor's bytes are had by uqff_source_read from uqff_safetensors_source(file)
+ * at tensor->offset, numbers little-endian; uqff_type_from_dtype (uqff/container.h) and
+ * uqff_dequantize_row (uqff/quant.h) make float32 of them. */
 struct uqff_safetensors;
 
 /* Parses and validates the header of `source`, which must outlive the reader and is not owned.
@@ -88,6 +91,7 @@ UQFF_API size_t uqff_safetensors_count(const struct uqff_safetensors *file);
 /* Tensors in data order (empty ones by name where they share an offset). i < count. */
 UQFF_API const struct uqff_st_tensor *uqff_safetensors_tensor(const struct uqff_safetensors *file,
                                                               size_t i);
+/* NULL when there is no tensor of that name. */
 UQFF_API const struct uqff_st_tensor *uqff_safetensors_find(const struct uqff_safetensors *file,
                                                             const char *name);
 /* The string map under __metadata__, in file order; 0 entries when there is none. Keys hold no NUL;
@@ -106,7 +110,11 @@ UQFF_API struct uqff_digest uqff_safetensors_header_digest(const struct uqff_saf
 /* ---- writer: plan first, then bytes ---------------------------------------------------------- */
 
 /* A file's layout: entries are added in data order, each is given its offset at once, and the
- * header is rendered when all are there. The same calls give the same bytes. */
+ * header is rendered when all are there. The same calls give the same bytes.
+ *
+ * The order of calls: set the metadata, add the tensors, render the header; then make a sink
+ * (uqff_sink_create), write the header at 0 and each tensor's bytes at the header's size plus its
+ * offset (uqff_sink_write), and publish. */
 struct uqff_st_layout;
 
 UQFF_API enum uqff_code uqff_st_layout_new(struct uqff_st_layout **out,
@@ -118,10 +126,10 @@ UQFF_API void uqff_st_layout_free(struct uqff_st_layout *layout);
 UQFF_API enum uqff_code uqff_st_layout_metadata(struct uqff_st_layout *layout, const char *key,
                                                 const char *value,
                                                 struct uqff_error *err) UQFF_MUST_CHECK;
-/* Appends a tensor behind the last one; its data offset (relative to the data section) is returned
- * in *offset, which may be NULL. UQFF_E_LAYOUT when that offset is not on the dtype's natural
- * alignment (the caller orders or pads), UQFF_E_DUPLICATE, UQFF_E_NAME (empty, NUL, not UTF-8,
- * "__metadata__", above 1024 bytes). */
+/* Appends a tensor behind the last one. `shape` is outermost first. Its data offset (relative to
+ * the data section) is returned in *offset, which may be NULL. UQFF_E_LAYOUT when that offset is
+ * not on the dtype's natural alignment (the caller orders or pads), UQFF_E_DUPLICATE, UQFF_E_NAME
+ * (empty, NUL, not UTF-8, "__metadata__", above 1024 bytes). */
 UQFF_API enum uqff_code uqff_st_layout_add(struct uqff_st_layout *layout, const char *name,
                                            enum uqff_dtype dtype, const uint64_t *shape,
                                            unsigned rank, uint64_t *offset,

@@ -35,13 +35,14 @@ struct uqff_tokenize_options {
     bool parse_special; /* the text of a control token stands for the token */
 };
 
-/* Ids of a text, appended to *ids (grown by uqff_grow; freed by uqff_free). `text` is UTF-8; bytes
- * that are not come out as byte tokens or as U+FFFD, as the vocabulary does. */
+/* Ids of a text, appended to *ids (grown by uqff_grow; freed by uqff_free): *ids, *count and
+ * *capacity are NULL, 0 and 0 before the first call. `text` is UTF-8; bytes that are not come out
+ * as byte tokens or as U+FFFD, as the vocabulary does. */
 UQFF_API enum uqff_code uqff_tokenize(const struct uqff_tokenizer *tokenizer, const char *text,
                                       size_t length, const struct uqff_tokenize_options *options,
                                       uint32_t **ids, size_t *count, size_t *capacity,
                                       struct uqff_error *err) UQFF_MUST_CHECK;
-/* Text of ids; control tokens are left out unless `with_special`. */
+/* Text of ids, appended to *out; control tokens are left out unless `with_special`. */
 UQFF_API enum uqff_code uqff_detokenize(const struct uqff_tokenizer *tokenizer, const uint32_t *ids,
                                         size_t count, bool with_special, struct uqff_buffer *out,
                                         struct uqff_error *err) UQFF_MUST_CHECK;
@@ -66,7 +67,7 @@ struct uqff_template;
 UQFF_API enum uqff_code uqff_template_open(const char *text, size_t size, const char *where,
                                            struct uqff_template **out,
                                            struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_template_close(struct uqff_template *tmpl); /* NULL is fine */
+UQFF_API void uqff_template_close(struct uqff_template *tmpl);
 /* Renders with the variables of a JSON object: {"messages": […], "bos_token": "…",
  * "add_generation_prompt": true, "tools": …} and appends the text to *out, which stays as it was on
  * failure. raise_exception() in the template is UQFF_E_ARGUMENT with its message, and so is an
@@ -99,15 +100,19 @@ UQFF_API enum uqff_code uqff_transformer_open(const struct uqff_model *model,
                                               struct uqff_transformer **out,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_transformer_close(struct uqff_transformer *transformer);
+/* Logits a token, and the positions that the model was made for (0 where it does not say). */
 UQFF_API uint32_t uqff_transformer_vocabulary(const struct uqff_transformer *transformer);
 UQFF_API uint64_t uqff_transformer_context(const struct uqff_transformer *transformer);
 
-/* One sequence: its key and value cache for up to `capacity` positions. */
+/* One sequence: its key and value cache for up to `capacity` positions. The transformer must
+ * outlive it. Sequences of one transformer may be evaluated at the same time, each on a thread of
+ * its own. */
 struct uqff_sequence;
 UQFF_API enum uqff_code uqff_sequence_new(struct uqff_transformer *transformer, size_t capacity,
                                           struct uqff_sequence **out,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_sequence_free(struct uqff_sequence *sequence);
+/* Back to no tokens. */
 UQFF_API void uqff_sequence_reset(struct uqff_sequence *sequence);
 
 /* Sees what an evaluation computes, while it computes it. Any member may be NULL. */
@@ -121,13 +126,19 @@ struct uqff_observer {
     void *context;
 };
 
-/* Appends `count` tokens and calls `logits` for positions first_logits … count-1 of them, in slabs
- * of rows [slab][vocabulary], so that ctx × vocabulary is never held. */
+/* Takes what an evaluation gives: logits[i][j] says how likely token j is behind token first + i of
+ * those that were given to it, for i below `count`; valid during the call only. Another code than
+ * UQFF_OK ends the evaluation, which returns it. */
 struct uqff_logits {
     enum uqff_code (*rows)(void *context, size_t first, size_t count, const float *logits,
                            struct uqff_error *err);
     void *context;
 };
+/* Appends `count` tokens to the sequence and calls `logits` for tokens first_logits … count-1 of
+ * them, in slabs of rows [slab][vocabulary], so that ctx × vocabulary is never held: count - 1
+ * gives the one row that chooses the next token. `logits` and `observer` may be NULL. UQFF_E_LIMIT
+ * beyond the capacity, UQFF_E_ARGUMENT for a token beyond the vocabulary, UQFF_E_NONFINITE; after
+ * an error the sequence is to be reset. */
 UQFF_API enum uqff_code uqff_sequence_eval(struct uqff_sequence *sequence, const uint32_t *tokens,
                                            size_t count, size_t first_logits,
                                            const struct uqff_logits *logits,
@@ -218,7 +229,7 @@ UQFF_API enum uqff_code uqff_weights_compare(const struct uqff_model *source,
                                              const struct uqff_progress *progress,
                                              struct uqff_weights **out,
                                              struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_weights_free(struct uqff_weights *weights); /* NULL is fine */
+UQFF_API void uqff_weights_free(struct uqff_weights *weights);
 UQFF_API size_t uqff_weights_count(const struct uqff_weights *weights);
 /* In order of name. */
 UQFF_API const struct uqff_weight_error *uqff_weights_at(const struct uqff_weights *weights,
@@ -288,7 +299,7 @@ struct uqff_gate;
  * baseline included. */
 UQFF_API enum uqff_code uqff_gate_open(const char *path, struct uqff_gate **out,
                                        struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_gate_close(struct uqff_gate *gate); /* NULL is fine */
+UQFF_API void uqff_gate_close(struct uqff_gate *gate);
 /* The first key that needs a base to compare with ("max_kld_mean"), or NULL. */
 UQFF_API const char *uqff_gate_wants_base(const struct uqff_gate *gate);
 /* UQFF_E_UNKNOWN, with "did you mean", when the gate names a variant that is not in the list. */
@@ -342,7 +353,7 @@ struct uqff_sampler;
 UQFF_API enum uqff_code uqff_sampler_new(const struct uqff_sampler_options *options,
                                          struct uqff_sampler **out,
                                          struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_sampler_free(struct uqff_sampler *sampler); /* NULL is fine */
+UQFF_API void uqff_sampler_free(struct uqff_sampler *sampler);
 /* Notes a token of the prompt, or of another's making, as recent. */
 UQFF_API void uqff_sampler_accept(struct uqff_sampler *sampler, uint32_t token);
 /* Chooses among `count` finite logits, and notes what it chose. */
@@ -397,7 +408,7 @@ UQFF_API enum uqff_code uqff_importance_merge(struct uqff_importance *into,
 UQFF_API enum uqff_code uqff_importance_write(const struct uqff_importance *importance,
                                               const char *path, bool as_dat, bool overwrite,
                                               struct uqff_error *err) UQFF_MUST_CHECK;
-UQFF_API void uqff_importance_free(struct uqff_importance *importance); /* NULL is fine */
+UQFF_API void uqff_importance_free(struct uqff_importance *importance);
 
 /* Figures of an entry's mean squares, over all columns of all its matrices; of a matrix that no row
  * came by, every column is 1. As llama-imatrix shows them. */
