@@ -269,11 +269,13 @@ static void fail(struct run *run, uint64_t number, enum uqff_code code,
     }
 }
 
-/* A stream that nobody is in and whose next slab is ready, or NULL. */
-static struct stream *ready_stream(const struct run *run) {
+/* A stream that nobody is in, that is so many slabs behind, at least one, and whose next slab is
+ * ready; or NULL. */
+static struct stream *ready_stream(const struct run *run, uint64_t behind) {
     for (size_t i = 0; i < run->stream_count && run->code == UQFF_OK; i++) {
         struct stream *stream = &run->streams[i];
-        if (!stream->busy && stream->next < run->newest && slab_of(run, stream->next)->encoded) {
+        if (!stream->busy && run->newest - stream->next >= behind &&
+            slab_of(run, stream->next)->encoded) {
             return stream;
         }
     }
@@ -293,10 +295,17 @@ static bool is_finished(const struct run *run) {
     return run->code != UQFF_OK || (!rows_are_left(run) && run->oldest == run->newest);
 }
 
-/* Lets others go on while this thread is at something. What there is to do besides wakes one of
- * those who wait, who looks in turn whether there is more. */
+/* Whether half of the slabs can be filled, or wait for a stream. Less this thread does by itself in
+ * the time that another takes to wake. */
+static bool wants_help(const struct run *run) {
+    uint64_t half = run->sizes.slabs / 2;
+    return (may_begin(run) && run->newest - run->oldest <= half) || ready_stream(run, half) != NULL;
+}
+
+/* Lets others go on while this thread is at something. One of those who wait is woken if there is
+ * enough to do besides, and looks in turn whether there is more. */
 static void leave(struct run *run) {
-    if (run->waiting > 0 && (may_begin(run) || ready_stream(run) != NULL)) {
+    if (run->waiting > 0 && wants_help(run)) {
         pthread_cond_signal(&run->changed);
     }
     pthread_mutex_unlock(&run->lock);
@@ -389,7 +398,7 @@ static enum uqff_code work(void *context, size_t i, unsigned thread, struct uqff
     (void)i, (void)err;
     pthread_mutex_lock(&run->lock);
     while (!is_finished(run)) {
-        struct stream *stream = ready_stream(run);
+        struct stream *stream = ready_stream(run, 1);
         if (stream != NULL) {
             deliver_next(run, stream);
         } else if (may_begin(run)) {
