@@ -12,6 +12,10 @@ foreach(directory libuqff quantizers libgguf)
     install(DIRECTORY ${directory}/include/uqff DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 endforeach()
 
+# What the headers refer to, and what may be copied.
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs spec examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
 configure_package_config_file(cmake/uqff-config.cmake.in
     ${CMAKE_CURRENT_BINARY_DIR}/uqff-config.cmake
     INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/uqff)

@@ -40,7 +40,9 @@ function(uqff_library)
         add_library(uqff::${arg_NAME}_${kind} ALIAS ${target})
         set_target_properties(${target} PROPERTIES
             OUTPUT_NAME ${arg_FILE} EXPORT_NAME ${arg_NAME}_${kind}
-            VERSION ${PROJECT_VERSION} SOVERSION 0)
+            VERSION ${PROJECT_VERSION} SOVERSION 0
+            # The shared libraries find each other in whatever folder they are.
+            INSTALL_RPATH "$ORIGIN")
         target_include_directories(${target} INTERFACE
             $<BUILD_INTERFACE:${arg_INCLUDE}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
         foreach(dependency IN LISTS arg_PUBLIC)
