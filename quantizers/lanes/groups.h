@@ -41,6 +41,20 @@ LANE void fetch(const void *p, size_t from, size_t size) {
     }
 }
 
+/* Bytes that will be wanted after a search: from..from + size behind p. */
+struct ahead {
+    const void *p;
+    size_t from, size;
+};
+
+/* Fetches one of so many parts of them. */
+LANE void fetch_part(struct ahead a, int part, int parts) {
+    size_t lines = a.size / 64 + 1;
+    size_t first = lines * (size_t)part / (size_t)parts;
+    size_t end = lines * (size_t)(part + 1) / (size_t)parts;
+    fetch(a.p, a.from + 64 * first, 64 * (end - first));
+}
+
 /* The `size` bytes that follow as many. */
 LANE void fetch_after(const void *p, size_t size) {
     fetch(p, size, size);

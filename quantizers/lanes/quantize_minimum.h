@@ -91,8 +91,18 @@ LANE vf minimum_spread(const struct minimum_type *t, const float of_block[CHUNK]
     return v;
 }
 
+/* Of the next chunk, what stands where the given vectors of groups are in this one: `bytes` are
+ * those of a super-block. */
+LANE struct ahead minimum_ahead(const struct minimum_type *t, const void *p, size_t bytes,
+                                int first, int count) {
+    size_t at = bytes * (size_t)first / (size_t)t->groups;
+    size_t size = bytes * (size_t)(count * VF_LANES) / (size_t)t->groups;
+    return (struct ahead){p, CHUNK * bytes + at, size};
+}
+
+/* y is where the super-blocks will be stored. */
 LANE void minimum_search(const struct minimum_type *t, const float *x, const float *importance,
-                         int blocks, struct minimum_chunk *out) {
+                         int blocks, const unsigned char *y, struct minimum_chunk *out) {
     struct qkx_lanes q[QKX_VECTORS];
     float sigma2[CHUNK] = {0.0f};
     if (importance) {
@@ -115,9 +125,9 @@ LANE void minimum_search(const struct minimum_type *t, const float *x, const flo
         for (int k = 0; !importance && k < count; k += 2) {
             minimum_weigh_plain(&q[k], &q[k + (k + 1 < count)], n);
         }
-        uintptr_t end = (uintptr_t)(first + count * VF_LANES) * (uintptr_t)n;
-        qkx_search(q, count, n, importance ? &t->weighted : &t->plain,
-                   (uintptr_t)x + end * sizeof *x);
+        struct ahead values = minimum_ahead(t, x, 256 * sizeof *x, first, count);
+        struct ahead results = minimum_ahead(t, y, t->bytes, first, count);
+        qkx_search(q, count, n, importance ? &t->weighted : &t->plain, values, results);
         for (int k = 0; k < count; k++) {
             int g = first + k * VF_LANES;
             vf_store(out->scale + g, q[k].scale);
@@ -264,10 +274,10 @@ LANE void minimum_quantize(const struct minimum_type *t, minimum_finish_fn *fini
         size_t left = (n - i) / SUPER_BLOCK;
         int blocks = left < CHUNK ? (int)left : CHUNK;
         if (importance) {
-            minimum_search(t, x + i, importance + i, blocks, &c);
+            minimum_search(t, x + i, importance + i, blocks, y, &c);
             minimum_steps_weighted(t, blocks, &c);
         } else {
-            minimum_search(t, x + i, NULL, blocks, &c);
+            minimum_search(t, x + i, NULL, blocks, y, &c);
             minimum_steps_plain(t, blocks, &c);
         }
         minimum_store_steps(t, blocks, &c, y);

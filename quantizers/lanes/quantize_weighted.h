@@ -110,8 +110,11 @@ LANE void weighted_minimum(const struct uqff_qkx *how, bool five_bits, const flo
             size_t at = i + VF_LANES * WEIGHTED_LENGTH * (size_t)v;
             weighted_load(q[v].x, q[v].w, x + at, importance + at, blocks - VF_LANES * v, sigma2);
         }
-        size_t end = i + VF_LANES * WEIGHTED_LENGTH * (size_t)vectors;
-        qkx_search(q, vectors, WEIGHTED_LENGTH, how, (uintptr_t)x + end * sizeof *x);
+        size_t ahead = VF_LANES * (size_t)vectors;
+        struct ahead values = {x + i, ahead * WEIGHTED_LENGTH * sizeof *x,
+                               ahead * WEIGHTED_LENGTH * sizeof *x};
+        struct ahead results = {y, ahead * bytes, ahead * bytes};
+        qkx_search(q, vectors, WEIGHTED_LENGTH, how, values, results);
         for (int v = 0; v < vectors; v++) {
             vf_store(scale + VF_LANES * v, q[v].scale);
             vf_store(min + VF_LANES * v, q[v].min);

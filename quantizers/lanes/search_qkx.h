@@ -9,7 +9,7 @@
 #ifndef UQFF_LANES_SEARCH_QKX_H
 #define UQFF_LANES_SEARCH_QKX_H
 
-#include "lanes/round.h"
+#include "lanes/groups.h"
 #include "ref/search.h"
 
 /* A vector of groups. The caller fills in x and w. */
@@ -279,28 +279,19 @@ LANE void qkx_start(struct qkx_lanes *a, struct qkx_lanes *b, int n, const struc
     }
 }
 
-/* Brings part s of `parts` of the values that will be searched next into the second cache. A search
- * takes so long that the processor has stopped fetching ahead, and all at once would be more than
- * it can have under way: it would wait. Beyond the end of a row it does nothing. */
-LANE void qkx_fetch(uintptr_t next, int values, int s, int parts) {
-    int lines = values / 16;
-    for (int i = lines * s / parts; i < lines * (s + 1) / parts; i++) {
-        __builtin_prefetch((const void *)(next + 64 * (uintptr_t)i), 0, 2);
-    }
-}
-
 /* Searches in `count` vectors. Leaves scale and min of each group, and in iscale and base what its
- * codes are made from: nearest(iscale * (x - base), 0, nmax). `next` is where the values of the
- * next search are. */
+ * codes are made from: nearest(iscale * (x - base), 0, nmax). Meanwhile it fetches what will be
+ * read and written after it. */
 LANE void qkx_search(struct qkx_lanes *q, int count, int n, const struct uqff_qkx *how,
-                     uintptr_t next) {
+                     struct ahead values, struct ahead results) {
     struct qkx_how h = qkx_how(how);
     for (int k = 0; k < count; k += 2) {
         qkx_start(&q[k], &q[k + (k + 1 < count)], n, &h);
     }
     for (int s = 0; s <= how->nstep; s++) {
         float mapped = how->rmin + how->rdelta * (float)s + (float)how->nmax;
-        qkx_fetch(next, count * VF_LANES * n, s, how->nstep + 1);
+        fetch_part(values, s, how->nstep + 1);
+        fetch_part(results, s, how->nstep + 1);
         for (int k = 0; k < count; k += 2) {
             qkx_try(&q[k], &q[k + (k + 1 < count)], n, &h, mapped);
         }
