@@ -10,8 +10,8 @@ static const char *const model_text[] = {
     "A MODEL is a Hugging Face directory, a .safetensors file or index, a .gguf file (the first of "
     "a "
     "split set), a .uqff file (a multi-quant file, one shard of a plain UQFF 1.x set, or UQFF 0.x "
-    "beside its config.json), or a directory of .uqff files. MODEL#NAME names one variant of a "
-    "multi-quant file, or one quantization of a directory that holds several.",
+    "beside its config.json), or a directory of .uqff files or of one GGUF. MODEL#NAME names one "
+    "variant of a multi-quant file, or one quantization of a directory that holds several.",
     "A QUANT, in any case, is one of three things. A name that llama.cpp has as a file type (q4_0, "
     "q8_0, q6_k, q4_k_m; q3_k, q4_k and q5_k mean their _m) stands for llama.cpp's recipe: it "
     "decides a type for each tensor. mistral.rs's spelling without underscore (q2k … q6k), or "

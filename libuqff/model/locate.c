@@ -184,18 +184,42 @@ static enum uqff_code fail_nothing(const struct directory *d, struct uqff_error 
                              d->path, d->names[i]);
         }
     }
-    for (size_t i = 0; i < d->count; i++) {
-        if (uqff_text_ends(d->names[i], ".gguf")) {
-            return uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
-                             "%s: holds no safetensors; a GGUF is named itself: '%s/%s'", d->path,
-                             d->path, d->names[i]);
-        }
-    }
     return uqff_fail(err, UQFF_E_NOT_FOUND, UQFF_NO_OFFSET,
                      "%s: holds no model: looked for model.safetensors.index.json, "
-                     "model.safetensors, consolidated.safetensors, another *.safetensors and "
-                     "*.uqff",
+                     "model.safetensors, consolidated.safetensors, another *.safetensors, *.uqff "
+                     "and *.gguf",
                      d->path);
+}
+
+/* STEM-00002-of-00003.gguf and so on: the first file of the set stands for them. */
+static bool is_later_split(const char *name) {
+    size_t n = strlen(name);
+    return n > 20 && memcmp(name + n - 14, "-of-", 4) == 0 &&
+           memcmp(name + n - 20, "-00001", 6) != 0;
+}
+
+/* The only GGUF of a directory that holds no other weights. */
+static enum uqff_code locate_gguf(const struct directory *d, struct located *out,
+                                  struct uqff_error *err) {
+    const char *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        if (uqff_text_ends(d->names[i], ".gguf") && !is_later_split(d->names[i])) {
+            first = count++ == 0 ? d->names[i] : first;
+        }
+    }
+    if (count == 0) {
+        return fail_nothing(d, err);
+    }
+    if (count > 1) {
+        return uqff_fail(err, UQFF_E_UNKNOWN, UQFF_NO_OFFSET,
+                         "%s: holds %zu models as GGUF; name one of them, as in %s/%s", d->path,
+                         count, d->path, first);
+    }
+    out->kind = UQFF_MODEL_GGUF;
+    out->variant = NULL;
+    out->path = join(d, first, err);
+    return out->path == NULL ? UQFF_E_MEMORY : UQFF_OK;
 }
 
 static enum uqff_code locate_hf(const struct directory *d, struct located *out,
@@ -228,7 +252,7 @@ static enum uqff_code locate_hf(const struct directory *d, struct located *out,
                          "model.safetensors.index.json that tells which belong together",
                          d->path, count, only);
     }
-    return count == 1 ? take_hf(d, only, out, err) : fail_nothing(d, err);
+    return count == 1 ? take_hf(d, only, out, err) : locate_gguf(d, out, err);
 }
 
 /* ---- either ---------------------------------------------------------------------------------- */

@@ -286,6 +286,41 @@ static void opens_split_sets(void **state) {
     uqff_model_close(model);
 }
 
+/* A directory stands for the one GGUF in it, or for the one split set. */
+static void opens_directories(void **state) {
+    (void)state;
+    static const char *const names[] = {"set/tiny-00001-of-00002.gguf",
+                                        "set/tiny-00002-of-00002.gguf"};
+    struct uqff_model *model;
+    struct uqff_error err;
+    assert_int_equal(mkdir(scratch_file("set"), 0777), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct key keys[] = {
+            {"split.no", UQFF_GGUF_U16, i, NULL, 0},
+            {"split.count", UQFF_GGUF_U16, 2, NULL, 0},
+            {"split.tensors.count", UQFF_GGUF_I32, 2, NULL, 0},
+        };
+        const char *path = build(keys, COUNT(keys), &llama_tensors[i], 1, false);
+        assert_int_equal(rename(path, scratch_file(names[i])), 0);
+    }
+    assert_ok(uqff_model_open(scratch_file("set"), &quiet, &model, &err), &err);
+    assert_int_equal(uqff_model_kind(model), UQFF_MODEL_GGUF);
+    assert_string_equal(uqff_model_name(model), "set");
+    assert_int_equal(uqff_model_tensor_count(model), 2);
+    uqff_model_close(model);
+
+    const char *path = build(llama, COUNT(llama), llama_tensors, COUNT(llama_tensors), false);
+    assert_int_equal(rename(path, scratch_file("set/other.gguf")), 0);
+    assert_fails(uqff_model_open(scratch_file("set"), &quiet, &model, &err), UQFF_E_UNKNOWN, &err,
+                 "holds 2 models as GGUF; name one of them");
+    assert_int_equal(remove(scratch_file(names[0])), 0);
+    assert_int_equal(remove(scratch_file(names[1])), 0);
+    assert_ok(uqff_model_open(scratch_file("set"), &quiet, &model, &err), &err);
+    assert_int_equal(uqff_model_tensor_count(model), COUNT(llama_tensors));
+    assert_true(uqff_model_is_input(model, scratch_file("set/other.gguf")));
+    uqff_model_close(model);
+}
+
 /* ---- other architectures --------------------------------------------------------------------- */
 
 static void maps_mixtral(void **state) {
@@ -547,6 +582,7 @@ int main(void) {
         cmocka_unit_test(undoes_the_permutation),
         cmocka_unit_test(refuses_heads_that_do_not_fit),
         cmocka_unit_test(opens_split_sets),
+        cmocka_unit_test(opens_directories),
         cmocka_unit_test(maps_mixtral),
         cmocka_unit_test(shifts_gemma_norms),
         cmocka_unit_test(tells_deepseek_apart),

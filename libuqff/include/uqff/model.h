@@ -128,11 +128,11 @@ struct uqff_model;
 
 /* Opens MODEL or MODEL#variant: a Hugging Face directory, a .safetensors file or index, a .gguf
  * (first of a split set), a .uqff (multi-quant, a shard of a plain set, or UQFF 0.x with
- * config.json beside it), or a directory with UQFF files. A '#' that is part of an existing file
- * name is taken as such. Without a variant, a multi-quant file gives its default (or only) variant.
- * All containers are validated. UQFF_E_NOT_FOUND when nothing is there, or no model in a directory;
- * UQFF_E_UNKNOWN for a variant that is not there, or with several of which none is the default;
- * else the errors of the container. */
+ * config.json beside it), or a directory with UQFF files or with one GGUF. A '#' that is part of an
+ * existing file name is taken as such. Without a variant, a multi-quant file gives its default (or
+ * only) variant. All containers are validated. UQFF_E_NOT_FOUND when nothing is there, or no model
+ * in a directory; UQFF_E_UNKNOWN for a variant that is not there, or with several of which none is
+ * the default; else the errors of the container. */
 UQFF_API enum uqff_code uqff_model_open(const char *reference,
                                         const struct uqff_model_options *options,
                                         struct uqff_model **out,
