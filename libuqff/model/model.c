@@ -12,7 +12,7 @@ static const char *const kind_names[] = {
 };
 
 const char *uqff_model_kind_name(enum uqff_model_kind kind) {
-    return kind_names[kind];
+    return (size_t)kind < sizeof kind_names / sizeof *kind_names ? kind_names[kind] : "unknown";
 }
 
 /* ---- references ------------------------------------------------------------------------------ */

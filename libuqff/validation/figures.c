@@ -35,7 +35,7 @@ const struct figure_info *uqff_figure_info(enum uqff_figure figure) {
 }
 
 const char *uqff_figure_name(enum uqff_figure figure) {
-    return figures[figure].name;
+    return (size_t)figure < UQFF_FIGURE_COUNT ? figures[figure].name : "unknown";
 }
 
 bool uqff_figure_more_is_better(enum uqff_figure figure) {

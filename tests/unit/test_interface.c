@@ -91,6 +91,21 @@ static void test_no_options(void **state) {
     uqff_model_close(model);
 }
 
+/* What is cast from a number to an enumeration has a name all the same. */
+static void test_names(void **state) {
+    (void)state;
+    assert_non_null(uqff_code_name((enum uqff_code)9999));
+    assert_non_null(uqff_dtype_name((enum uqff_dtype)9999));
+    assert_non_null(uqff_figure_name((enum uqff_figure)9999));
+    assert_non_null(uqff_format_name((enum uqff_format)9999));
+    assert_non_null(uqff_gguf_kind_name((enum uqff_gguf_kind)9999));
+    assert_non_null(uqff_model_kind_name((enum uqff_model_kind)9999));
+    assert_non_null(uqff_type_label(9999));
+    assert_non_null(uqff_type_name(9999));
+    assert_non_null(uqff_why_name((enum uqff_why)9999));
+    assert_non_null(uqff_cpu_level_name((enum uqff_cpu_level)9999));
+}
+
 /* Several threads may have a file mapped at once: all get the same place. */
 struct maps {
     struct uqff_source *source;
@@ -120,9 +135,8 @@ static void test_maps_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_version),
-        cmocka_unit_test(test_nothing_is_closed),
-        cmocka_unit_test(test_no_options),
+        cmocka_unit_test(test_version),    cmocka_unit_test(test_nothing_is_closed),
+        cmocka_unit_test(test_no_options), cmocka_unit_test(test_names),
         cmocka_unit_test(test_maps_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,12 +97,13 @@ UQFF_API enum uqff_code uqff_gguf_open_keys(const void *bytes, size_t size, cons
                                             struct uqff_error *err) UQFF_MUST_CHECK;
 UQFF_API void uqff_gguf_close(struct uqff_gguf *file);
 
+/* 1, 2 or 3. */
 UQFF_API uint32_t uqff_gguf_file_version(const struct uqff_gguf *file);
 /* Keys, counts and values come decoded whatever the byte order; tensor data stays as it lies in the
  * file, so numbers in it are big-endian when this is true. All files of a set have one order. */
 UQFF_API bool uqff_gguf_is_big_endian(const struct uqff_gguf *file);
-UQFF_API uint64_t uqff_gguf_alignment(const struct uqff_gguf *file);
-UQFF_API size_t uqff_gguf_file_count(const struct uqff_gguf *file);
+UQFF_API uint64_t uqff_gguf_alignment(const struct uqff_gguf *file); /* bytes */
+UQFF_API size_t uqff_gguf_file_count(const struct uqff_gguf *file);  /* of a split set; else 1 */
 UQFF_API struct uqff_source *uqff_gguf_source(const struct uqff_gguf *file, size_t i);
 /* Where the key-value section of file 0 lies, for tools that carry it on unchanged. */
 UQFF_API void uqff_gguf_kv_range(const struct uqff_gguf *file, uint64_t *offset, uint64_t *bytes);
@@ -141,6 +142,7 @@ struct uqff_gguf_iterator {
     enum uqff_gguf_kind kind;
     uint64_t position, left;
 };
+/* Of another value than an array there are no elements. */
 UQFF_API struct uqff_gguf_iterator uqff_gguf_iterate(const struct uqff_gguf *file,
                                                      const struct uqff_gguf_value *array);
 /* True and the next element, or false at the end. Cannot fail: all was validated at open. */
@@ -151,6 +153,7 @@ UQFF_API bool uqff_gguf_next(struct uqff_gguf_iterator *iterator, struct uqff_gg
 
 UQFF_API size_t uqff_gguf_tensor_count(const struct uqff_gguf *file);
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_tensor(const struct uqff_gguf *file, size_t i);
+/* NULL when there is no tensor of that name. */
 UQFF_API const struct uqff_gguf_tensor *uqff_gguf_find_tensor(const struct uqff_gguf *file,
                                                               const char *name);
 
@@ -243,6 +246,7 @@ UQFF_API size_t uqff_gguf_layout_file_count(const struct uqff_gguf_layout *layou
 /* "STEM.gguf", or "STEM-00001-of-00003.gguf"; freed with uqff_free; NULL: no memory. */
 UQFF_API char *uqff_gguf_layout_file_name(const struct uqff_gguf_layout *layout, const char *stem,
                                           size_t file);
+/* Of the whole file: header, tensors and padding. */
 UQFF_API uint64_t uqff_gguf_layout_file_bytes(const struct uqff_gguf_layout *layout, size_t file);
 /* Where a tensor's bytes go: which file, and the offset in it. Padding behind it is zero bytes,
  * which are there once uqff_gguf_layout_write_header has been called. Of a finished layout. */

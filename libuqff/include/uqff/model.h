@@ -140,7 +140,7 @@ UQFF_API enum uqff_code uqff_model_open(const char *reference,
 UQFF_API void uqff_model_close(struct uqff_model *model);
 
 UQFF_API enum uqff_model_kind uqff_model_kind(const struct uqff_model *model);
-UQFF_API const char *uqff_model_path(const struct uqff_model *model);
+UQFF_API const char *uqff_model_path(const struct uqff_model *model); /* without "#variant" */
 /* A name for outputs: the directory's, or the file's without its ending. */
 UQFF_API const char *uqff_model_name(const struct uqff_model *model);
 UQFF_API const struct uqff_config *uqff_model_config(const struct uqff_model *model);
@@ -375,6 +375,7 @@ uqff_vocabulary_info(const struct uqff_vocabulary *vocabulary);
 /* id < size; a hole has type UNUSED and length 0. */
 UQFF_API struct uqff_token uqff_vocabulary_token(const struct uqff_vocabulary *vocabulary,
                                                  uint32_t id);
+/* i < merges; in order of rank, the first before all others. */
 UQFF_API struct uqff_merge uqff_vocabulary_merge(const struct uqff_vocabulary *vocabulary,
                                                  size_t i);
 /* Id of an exact text, or UQFF_NO_TOKEN. */

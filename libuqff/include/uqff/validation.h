@@ -271,6 +271,7 @@ UQFF_API bool uqff_figure_more_is_better(enum uqff_figure figure);
 struct uqff_figures {
     double value[UQFF_FIGURE_COUNT]; /* NaN: not measured */
 };
+/* Nothing is measured, until what one of the others knows is filled in. */
 UQFF_API void uqff_figures_clear(struct uqff_figures *figures);
 UQFF_API void uqff_figures_of_measure(const struct uqff_measure *measure,
                                       struct uqff_figures *figures);

@@ -112,7 +112,8 @@ UQFF_API enum uqff_code uqff_tensor_bytes(uint32_t type, const uint64_t *shape, 
 
 /* ---- encode and decode ----------------------------------------------------------------------- */
 
-/* Encodes one row. x: n float32, all finite; y: uqff_row_bytes(type, n) bytes, no alignment needed.
+/* Encodes one row. x: n float32, all finite: who cannot know asks uqff_find_nonfinite first, for
+ * any other gives a row that means nothing. y: uqff_row_bytes(type, n) bytes, no alignment needed.
  * importance: n non-negative finite weights, one a column, or NULL; ignored by types that do not
  * use it. n is a multiple of the block length. The row matters: some types take a sum over it.
  * UQFF_E_TYPE when the type cannot be encoded, UQFF_E_SHAPE when n does not fit.
@@ -121,7 +122,9 @@ UQFF_API enum uqff_code uqff_quantize_row(uint32_t type, const float *x, void *y
                                           const float *importance,
                                           struct uqff_error *err) UQFF_MUST_CHECK;
 
-/* Decodes n elements (a multiple of the block length) of a row to float32. */
+/* Decodes n elements (a multiple of the block length) of a row to float32. x: uqff_row_bytes(type,
+ * n) bytes, any bytes, no alignment needed; y: n float32. UQFF_E_TYPE when the type cannot be
+ * decoded, UQFF_E_SHAPE when n does not fit. */
 UQFF_API enum uqff_code uqff_dequantize_row(uint32_t type, const void *x, float *y, size_t n,
                                             struct uqff_error *err) UQFF_MUST_CHECK;
 
