@@ -29,7 +29,11 @@ static bool has_floats_only(const struct uqff_model *model) {
 enum uqff_code uqff_convert_target(const struct uqff_model *model,
                                    const struct uqff_convert_options *options,
                                    enum uqff_convert_target *out, struct uqff_error *err) {
-    const char *output = options->output;
+    const char *output = options != NULL ? options->output : NULL;
+    if (output == NULL) {
+        return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET, "%s: no output is named",
+                         uqff_model_path(model));
+    }
     bool directory = uqff_path_is_directory(output);
     enum uqff_convert_target by_name = !directory && ends_with(output, ".gguf") ? UQFF_CONVERT_GGUF
                                        : !directory && ends_with(output, ".uqff")

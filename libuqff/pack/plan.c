@@ -141,7 +141,8 @@ enum uqff_code uqff_pack_plan_make(const struct uqff_model *model,
 enum uqff_code uqff_pack_plan_new(const struct uqff_model *model,
                                   const struct uqff_pack_options *options,
                                   struct uqff_pack_plan **out, struct uqff_error *err) {
-    return uqff_pack_plan_make(model, options, NULL, out, err);
+    static const struct uqff_pack_options none = {.output = NULL};
+    return uqff_pack_plan_make(model, options != NULL ? options : &none, NULL, out, err);
 }
 
 void uqff_pack_plan_free(struct uqff_pack_plan *plan) {

@@ -61,6 +61,7 @@ static void test_no_options(void **state) {
     struct uqff_transformer *transformer = NULL;
     struct uqff_weights *weights = NULL;
     struct uqff_sampler *sampler = NULL;
+    struct uqff_pack_plan *plan = NULL;
     struct uqff_measure measure;
     struct uqff_model *candidates[1];
     uint32_t *ids = NULL, token = 0;
@@ -79,6 +80,8 @@ static void test_no_options(void **state) {
     assert_fails(uqff_measure(NULL, (const struct uqff_model *const *)candidates, 1, tokens, 8, 0,
                               false, NULL, NULL, NULL, &measure, &err),
                  UQFF_E_ARGUMENT, &err, "512"); /* too short a text, for chunks of that */
+    assert_fails(uqff_pack_plan_new(model, NULL, &plan, &err), UQFF_E_ARGUMENT, &err, "quant");
+    assert_fails(uqff_convert(model, NULL, NULL, &err), UQFF_E_ARGUMENT, &err, "no output");
     assert_ok(uqff_sampler_new(NULL, &sampler, &err), &err);
     assert_ok(uqff_sampler_choose(sampler, (const float[]){1, 3, 2}, 3, &token, &err), &err);
     assert_int_equal(token, 1); /* the likeliest */

@@ -232,7 +232,7 @@ enum uqff_convert_target {
 struct uqff_convert_options {
     /* A name that ends in .gguf or .uqff is such a file; any other, or a directory that is there,
      * is a directory: Hugging Face's when all weights will be floats, else mistral.rs's, as always
-     * from UQFF 0.x, unless `target` says which. */
+     * from UQFF 0.x, unless `target` says which. Must be given. */
     const char *output;
     enum uqff_convert_target target;
     const char *quant; /* what weights become; NULL: they keep their types */
