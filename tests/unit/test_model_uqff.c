@@ -39,13 +39,12 @@ static void pack(enum uqff_pack_format format, const char *output, const char *c
     }
     assert_ok(uqff_model_open(folder, NULL, &model, &err), &err);
     snprintf(folder, sizeof folder, "%s", directory);
-    const struct uqff_pack_options pack_options = {
-        .format = format,
-        .output = to,
-        .quants = quants,
-        .quant_count = count,
-        .compress_assets = compress,
-        .threads = 1};
+    const struct uqff_pack_options pack_options = {.format = format,
+                                                   .output = to,
+                                                   .quants = quants,
+                                                   .quant_count = count,
+                                                   .compress_assets = compress,
+                                                   .threads = 1};
     assert_ok(uqff_pack_plan_new(model, &pack_options, &plan, &err), &err);
     assert_ok(uqff_pack_run(plan, NULL, &err), &err);
     uqff_pack_plan_free(plan);
