@@ -234,7 +234,7 @@ static enum uqff_code run_export(const char *directory, struct uqff_error *err) 
         struct uqff_export_options options = {
             .format = UQFF_EXPORT_SAFETENSORS,
             .output = out,
-            .dtype = UQFF_TYPE_F32,
+            .dtype = uqff_type_info(UQFF_TYPE_F32),
             .max_shard = 64 << 10,
             .threads = 1,
         };

@@ -178,8 +178,8 @@ static void pieces_by_score(void **state) {
                                          "ba",
                                          "aba",
                                          "abab",
-                                         "\xE2\x96\x81"
-                                         "a",
+                                         ("\xE2\x96\x81"
+                                          "a"),
                                          "[PAD12]",
                                          "<x y>"};
     static const int32_t types[] = {2, 3, 3, 6, 1, 1, 1, 1, 1, 1, 1, 1, 5, 4};
