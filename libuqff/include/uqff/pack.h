@@ -64,8 +64,9 @@ struct uqff_type_rule {
 struct uqff_recipe_options {
     const struct uqff_type_rule *rules;
     size_t rule_count;
-    const struct uqff_type_info *output_type, *embedding_type; /* NULL: by the recipe */
-    bool pure;                                                 /* no mixture, no promotion */
+    /* As uqff_type_info or uqff_type_by_name gives them; NULL: by the recipe. */
+    const struct uqff_type_info *output_type, *embedding_type;
+    bool pure;        /* no mixture, no promotion */
     bool no_fallback; /* a shape that does not fit is an error */
 };
 
@@ -195,7 +196,8 @@ struct uqff_export_options {
     enum uqff_export_format format;
     /* Directory; NULL: <name>-<variant> here. GGUF: as for packing. */
     const char *output;
-    /* Safetensors: F32, F16 or BF16; NULL: the type that the config names, else BF16. */
+    /* Safetensors: F32, F16 or BF16, as uqff_type_info gives it; NULL: the type that the config
+     * names, else BF16. */
     const struct uqff_type_info *dtype;
     uint64_t max_shard, memory;
     unsigned threads;
