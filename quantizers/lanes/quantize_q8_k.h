@@ -9,7 +9,7 @@
 #include "lanes/search.h"
 #include "ref/number.h"
 
-enum { Q8_K_LENGTH = 256, Q8_K_BYTES = 292 };
+enum { Q8_K_LENGTH = 256, Q8_K_BYTES = 292, Q8_K_AHEAD = 4 /* super-blocks */ };
 
 /* signed_maximum() of 256 values. The extremes tell it, but where both are equally far from zero
  * and the first one counts. */
@@ -64,6 +64,8 @@ SIMD void LEVEL(quantize_q8_k)(const float *x, unsigned char *y, size_t n,
                                const float *importance) {
     (void)importance;
     for (size_t i = 0; i < n; i += Q8_K_LENGTH, y += Q8_K_BYTES) {
+        /* The processor fetches x by itself, but not where results go: storing them would wait. */
+        fetch(y, Q8_K_AHEAD * Q8_K_BYTES, Q8_K_BYTES);
         float iscale = -127.0f / q8_k_signed_maximum(x + i);
         if (!is_finite(iscale)) {
             memset(y, 0, Q8_K_BYTES);
