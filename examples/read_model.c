@@ -14,7 +14,7 @@ static enum uqff_code print_module(const struct uqff_model *model, size_t i,
     if (row == NULL) {
         return uqff_fail_memory(err);
     }
-    enum uqff_code code = uqff_model_module_rows(model, i, 0, 1, row, err);
+    enum uqff_code code = uqff_model_read_module_rows(model, i, 0, 1, row, err);
     if (code == UQFF_OK) {
         printf("%s %s: %g %g …\n", module->name, uqff_type_name(module->type), row[0], row[1]);
     }

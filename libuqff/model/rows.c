@@ -44,8 +44,9 @@ static enum uqff_code check_range(const struct module *m, uint64_t first, uint64
     return UQFF_OK;
 }
 
-enum uqff_code uqff_model_module_rows(const struct uqff_model *model, size_t module, uint64_t first,
-                                      uint64_t rows, float *out, struct uqff_error *err) {
+enum uqff_code uqff_model_read_module_rows(const struct uqff_model *model, size_t module,
+                                           uint64_t first, uint64_t rows, float *out,
+                                           struct uqff_error *err) {
     const struct module *m = &model->modules[module];
     enum uqff_code code = check_index(model, "module", module, model->module_count, err);
     code = code != UQFF_OK ? code : check_range(m, first, rows, err);

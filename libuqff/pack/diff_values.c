@@ -47,8 +47,8 @@ static enum uqff_code read_rows(const struct comparison *comparison, int side, u
                                 uint64_t rows, float *out, struct uqff_error *err) {
     const struct diff_item *item = comparison->items[side];
     return item->is_module
-               ? uqff_model_module_rows(comparison->models[side], item->index, first, rows, out,
-                                        err)
+               ? uqff_model_read_module_rows(comparison->models[side], item->index, first, rows,
+                                             out, err)
                : uqff_model_read_rows(comparison->models[side], item->index, first, rows, out, err);
 }
 

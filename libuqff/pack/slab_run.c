@@ -68,7 +68,7 @@ static enum uqff_code read_float_run(const struct run *run, const struct slab_it
                                      uint64_t first, uint64_t rows, float *out,
                                      struct uqff_error *err) {
     if (item->kind == SLAB_MODULE) {
-        return uqff_model_module_rows(run->job->model, item->index, first, rows, out, err);
+        return uqff_model_read_module_rows(run->job->model, item->index, first, rows, out, err);
     }
     return uqff_model_read_rows(run->job->model, item->index, first, rows, out, err);
 }

@@ -9,8 +9,8 @@
 static enum uqff_code fail_short(size_t found, size_t needed, const char *why, size_t context,
                                  struct uqff_error *err) {
     return uqff_fail(err, UQFF_E_ARGUMENT, UQFF_NO_OFFSET,
-                     "the text is too short: found %zu tokens, expected at least %zu%s of %zu",
-                     found, needed, why, context);
+                     "the text is too short: found %zu token%s, expected at least %zu%s of %zu",
+                     found, found == 1 ? "" : "s", needed, why, context);
 }
 
 /* Side by side, the second half of each chunk is scored. With a stride, windows overlap so that

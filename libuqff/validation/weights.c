@@ -162,8 +162,9 @@ static enum uqff_code read_rows(const struct comparison *comparison, int side, u
                                 uint64_t rows, float *out, struct uqff_error *err) {
     const struct uqff_model *model = comparison->sides[side]->model;
     const struct tensor *tensor = comparison->tensors[side];
-    return tensor->is_module ? uqff_model_module_rows(model, tensor->index, first, rows, out, err)
-                             : uqff_model_read_rows(model, tensor->index, first, rows, out, err);
+    return tensor->is_module
+               ? uqff_model_read_module_rows(model, tensor->index, first, rows, out, err)
+               : uqff_model_read_rows(model, tensor->index, first, rows, out, err);
 }
 
 /* Names the first element that is not finite. */

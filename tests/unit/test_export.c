@@ -165,8 +165,8 @@ static void test_decoded_values(void **state) {
         assert_int_equal(x->bias == UQFF_NONE, y->bias == UQFF_NONE);
         size_t n = (size_t)(x->rows * x->columns);
         float *left = malloc(n * sizeof *left), *right = malloc(n * sizeof *right);
-        assert_ok(uqff_model_module_rows(a, i, 0, x->rows, left, &err), &err);
-        assert_ok(uqff_model_module_rows(b, i, 0, x->rows, right, &err), &err);
+        assert_ok(uqff_model_read_module_rows(a, i, 0, x->rows, left, &err), &err);
+        assert_ok(uqff_model_read_module_rows(b, i, 0, x->rows, right, &err), &err);
         assert_memory_equal(left, right, n * sizeof *left);
         free(left);
         free(right);

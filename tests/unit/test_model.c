@@ -143,17 +143,17 @@ static void keeps_to_its_ranges(void **state) {
     struct uqff_model *model = must_open(test_data("storyteller"));
     struct uqff_error err;
     float values[512];
-    assert_fails(uqff_model_module_rows(model, 0, 1024, 1, values, &err), UQFF_E_ARGUMENT, &err,
-                 "lm_head");
-    assert_fails(uqff_model_module_rows(model, 0, 1, UINT64_MAX, values, &err), UQFF_E_ARGUMENT,
+    assert_fails(uqff_model_read_module_rows(model, 0, 1024, 1, values, &err), UQFF_E_ARGUMENT,
                  &err, "lm_head");
+    assert_fails(uqff_model_read_module_rows(model, 0, 1, UINT64_MAX, values, &err),
+                 UQFF_E_ARGUMENT, &err, "lm_head");
     assert_fails(uqff_model_module_raw_rows(model, 0, 1025, 0, values, &err), UQFF_E_ARGUMENT, &err,
                  "lm_head");
     assert_fails(uqff_model_read_rows(model, 0, 1020, 5, values, &err), UQFF_E_ARGUMENT, &err,
                  "found 1024");
     assert_fails(uqff_model_read(model, 0, 524287, values, 2, &err), UQFF_E_ARGUMENT, &err,
                  "found 524288");
-    assert_ok(uqff_model_module_rows(model, 0, 1024, 0, values, &err), &err);
+    assert_ok(uqff_model_read_module_rows(model, 0, 1024, 0, values, &err), &err);
     assert_ok(uqff_model_read(model, 0, 524288, values, 0, &err), &err);
     const size_t none = uqff_model_find_tensor(model, "lm_head.weigh");
     assert_int_equal(none, UQFF_NONE);
@@ -163,8 +163,8 @@ static void keeps_to_its_ranges(void **state) {
                  "no such tensor");
     assert_fails(uqff_model_read_rows(model, none, 0, 1, values, &err), UQFF_E_ARGUMENT, &err,
                  "no such tensor");
-    assert_fails(uqff_model_module_rows(model, none, 0, 1, values, &err), UQFF_E_ARGUMENT, &err,
-                 "no such module");
+    assert_fails(uqff_model_read_module_rows(model, none, 0, 1, values, &err), UQFF_E_ARGUMENT,
+                 &err, "no such module");
     assert_fails(
         uqff_model_module_raw_rows(model, uqff_model_module_count(model), 0, 1, values, &err),
         UQFF_E_ARGUMENT, &err, "no such module");

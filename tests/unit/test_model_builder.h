@@ -184,8 +184,9 @@ static inline float *module_values(const struct uqff_model *model, const char *n
     assert_non_null(values);
     for (uint64_t row = 0, n; row < module->rows; row += n) {
         n = module->rows - row < 7 ? module->rows - row : 7;
-        assert_ok(uqff_model_module_rows(model, i, row, n, values + row * module->columns, &err),
-                  &err);
+        assert_ok(
+            uqff_model_read_module_rows(model, i, row, n, values + row * module->columns, &err),
+            &err);
     }
     return values;
 }

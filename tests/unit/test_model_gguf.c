@@ -114,7 +114,7 @@ static float *rows_of(const struct uqff_model *model, const char *name) {
     size_t i = module_index(model, name);
     const struct uqff_model_module *module = uqff_model_module(model, i);
     float *values = malloc((size_t)(module->rows * module->columns) * 4);
-    assert_ok(uqff_model_module_rows(model, i, 0, module->rows, values, &err), &err);
+    assert_ok(uqff_model_read_module_rows(model, i, 0, module->rows, values, &err), &err);
     return values;
 }
 
@@ -477,8 +477,8 @@ static void lists_big_endian_files(void **state) {
                  "big-endian");
     assert_fails(uqff_model_read(model, 0, 0, values, 1, &err), UQFF_E_UNSUPPORTED, &err,
                  "output_norm.weight");
-    assert_fails(uqff_model_module_rows(model, 0, 0, 1, values, &err), UQFF_E_UNSUPPORTED, &err,
-                 "token_embd.weight");
+    assert_fails(uqff_model_read_module_rows(model, 0, 0, 1, values, &err), UQFF_E_UNSUPPORTED,
+                 &err, "token_embd.weight");
     struct uqff_source *source;
     uint64_t offset;
     assert_false(uqff_model_tensor_range(model, 0, &source, &offset));

@@ -571,7 +571,7 @@ static void test_importance(void **state) {
     float row[512];
     unsigned char expected[1024], found[1024];
     uint64_t bytes = 0;
-    assert_ok(uqff_model_module_rows(model, m, 3, 1, row, &err), &err);
+    assert_ok(uqff_model_read_module_rows(model, m, 3, 1, row, &err), &err);
     assert_ok(uqff_row_bytes(blob->type, module->columns, &bytes, &err), &err);
     assert_ok(uqff_quantize_row(blob->type, row, expected, module->columns,
                                 uqff_imatrix_find(file, module)->values, &err),

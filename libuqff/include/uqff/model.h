@@ -231,9 +231,9 @@ UQFF_API size_t uqff_model_find_module(const struct uqff_model *model,
                                        const char *name); /* UQFF_NONE */
 /* Rows of `columns` elements as float32: rows * columns values, with the errors of
  * uqff_model_read_rows. */
-UQFF_API enum uqff_code uqff_model_module_rows(const struct uqff_model *model, size_t module,
-                                               uint64_t first, uint64_t rows, float *out,
-                                               struct uqff_error *err) UQFF_MUST_CHECK;
+UQFF_API enum uqff_code uqff_model_read_module_rows(const struct uqff_model *model, size_t module,
+                                                    uint64_t first, uint64_t rows, float *out,
+                                                    struct uqff_error *err) UQFF_MUST_CHECK;
 /* Raw rows, in the module's own order: rows * uqff_row_bytes(type, columns) bytes. UQFF_E_TYPE when
  * its tensors differ in type. */
 UQFF_API enum uqff_code uqff_model_module_raw_rows(const struct uqff_model *model, size_t module,

@@ -29,7 +29,7 @@ static std::vector<float> rows_of(const uqff_model *model, size_t i) {
     const struct uqff_model_module *module = uqff_model_module(model, i);
     std::vector<float> rows(module->rows * module->columns);
     uqff_error err;
-    check(uqff_model_module_rows(model, i, 0, module->rows, rows.data(), &err), err);
+    check(uqff_model_read_module_rows(model, i, 0, module->rows, rows.data(), &err), err);
     return rows;
 }
 
