@@ -60,11 +60,6 @@ LANE void fetch_after(const void *p, size_t size) {
     fetch(p, size, size);
 }
 
-/* The floats that follow `count` of them, as many. */
-LANE void fetch_for_later(const float *x, int count) {
-    fetch_after(x, (size_t)count * sizeof *x);
-}
-
 /* The element of largest magnitude of each lane, the first one on ties; see signed_maximum(). */
 LANE vf signed_maximum_lanes(int n, const vf *x) {
     vi magnitude = vi_set(0x7fffffff);

@@ -31,24 +31,12 @@ LANE vi vf_nearest_int(vf v, float lo, float hi) {
     return vi_sub(vf_bits(vf_add(v, vf_set(0x1.8p23f))), vi_set(0x4b400000));
 }
 
-/* nearest_int(x / step, lo, hi), |lo| and |hi| below 100, with inverse = 1 / step.
+/* nearest_int(x / step, lo, hi), but that codes beyond a limit need not come out as the limit:
+ * packing limits them. |lo| and |hi| are below 100, and inverse is 1 / step.
  *
  * Multiplying is much faster than dividing, and differs by less than 2^-22 of the quotient. That
- * tells two codes apart only near the middle between them, and then the quotient decides. Both
- * overflow together, or to beyond the limits, and neither can underflow by as much as 1/2. */
-LANE vi vf_nearest_quotient(vf x, vf step, vf inverse, float lo, float hi) {
-    const vf magic = vf_set(0x1.8p23f);
-    vf v = vf_min(vf_max(vf_mul(x, inverse), vf_set(lo)), vf_set(hi));
-    vf shifted = vf_add(v, magic);
-    vf off = vf_abs(vf_sub(v, vf_sub(shifted, magic)));
-    if (vm_any(vf_gt(off, vf_set(0.4999f)))) {
-        return vf_nearest_int(vf_div(x, step), lo, hi);
-    }
-    return vi_sub(vf_bits(shifted), vi_set(0x4b400000));
-}
-
-/* The same for codes that are limited by their packing: within the limits it is nearest_int(x /
- * step), and beyond a limit it is beyond it as well. */
+ * tells two codes apart only near the middle between them, and then the quotient decides; so it
+ * does where there is no integer for the product. Neither can underflow by as much as 1/2. */
 LANE vi vf_round_quotient(vf x, vf step, vf inverse, float lo, float hi) {
     vf v = vf_mul(x, inverse);
     vi code = vf_to_int(v);
