@@ -22,17 +22,17 @@ done
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' INT TERM
-mkdir "$scratch/bin" "$scratch/work" "$scratch/log"
+mkdir "$scratch/bin" "$scratch/desk" "$scratch/log"
 ln -s "$uqff" "$scratch/bin/uqff"
 name=$(sed -n 's/^#data //p' "$case")
-ln -s "$source/testdata" "$scratch/work/${name:-data}"
+ln -s "$source/testdata" "$scratch/desk/${name:-data}"
 if grep -q '^#needs corpus$' "$case"; then
-    mkdir "$scratch/work/bad"
-    xz -dc "$source/testdata/badfiles/corpus.tar.xz" | tar -xf - -C "$scratch/work/bad" || exit 1
+    mkdir "$scratch/desk/bad"
+    xz -dc "$source/testdata/badfiles/corpus.tar.xz" | tar -xf - -C "$scratch/desk/bad" || exit 1
     # The archive may or may not have a folder around it.
-    [ -e "$scratch/work/bad/g_ok_kv_only.gguf" ] || {
-        inner=$(dirname "$(find "$scratch/work/bad" -name g_ok_kv_only.gguf | head -n 1)")
-        mv "$inner" "$scratch/inner" && rm -rf "$scratch/work/bad" && mv "$scratch/inner" "$scratch/work/bad"
+    [ -e "$scratch/desk/bad/g_ok_kv_only.gguf" ] || {
+        inner=$(dirname "$(find "$scratch/desk/bad" -name g_ok_kv_only.gguf | head -n 1)")
+        mv "$inner" "$scratch/inner" && rm -rf "$scratch/desk/bad" && mv "$scratch/inner" "$scratch/desk/bad"
     }
 fi
 
@@ -41,7 +41,7 @@ unset NO_COLOR CI COLUMNS UQFF_CPU UQFF_EXTRA_DATA
 PATH=$scratch/bin:$PATH TERM=xterm LC_ALL=C.UTF-8
 export PATH TERM LC_ALL
 log=$scratch/log
-cd "$scratch/work" || exit 1
+cd "$scratch/desk" || exit 1
 
 # A blank line of the case parts two paragraphs only if a command or a comment comes next: others stand in
 # what a command prints. As many are written as make up for those that the output itself ends with.
